@@ -6,7 +6,7 @@ use crate::terminal;
 use crate::text::{count, escape};
 use std::io::Write as _;
 use std::path::PathBuf;
-use wpc_cluster::{Check, CheckedRole, Level};
+use wpc_cluster::{Check, CheckedRole, Level, NodeName};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -20,6 +20,7 @@ enum Command {
     #[command(after_help = "Examples:
   wpc cluster check --cluster nats://127.0.0.1:4222
   wpc cluster check --cluster tls://nats.example:4222 --cluster-nkey client.nk --cluster-inbox _INBOX.client --role client
+  wpc cluster check --cluster tls://nats.example:4222 --cluster-nkey n1.nk --cluster-inbox _INBOX.n1 --role node --name n1
 
 It exits with 1 if something does not work.")]
     Check(Box<CheckArguments>),
@@ -45,12 +46,17 @@ struct CheckArguments {
     /// A role that the user must be able to have. Can be repeated. By default, any one role suffices.
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Vec<Role>,
+    /// With `--role node`: the name of the node, as with `wpc serve --name`.
+    #[arg(long, value_name = "NODE", requires = "role")]
+    name: Option<NodeName>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Role {
-    /// Calls functions.
+    /// Calls functions, with arguments and results that fit into a message.
     Client,
+    /// Also calls with larger arguments and results.
+    TrustedClient,
     /// Runs functions.
     Node,
     /// Deploys and activates revisions.
@@ -72,7 +78,8 @@ fn check(arguments: &CheckArguments, as_json: bool) -> Result<(), Failure> {
     let cluster = cluster.required(&std::env::temp_dir())?;
     let roles = arguments.role.iter().map(|role| match role {
         Role::Client => CheckedRole::Client,
-        Role::Node => CheckedRole::Node,
+        Role::TrustedClient => CheckedRole::TrustedClient,
+        Role::Node => CheckedRole::Node(arguments.name.clone()),
         Role::Deployer => CheckedRole::Deployer,
     });
     let roles: Vec<_> = roles.collect();

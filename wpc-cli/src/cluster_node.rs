@@ -100,7 +100,7 @@ fn report(node: &Node, as_json: bool) {
     let line = if as_json {
         let time = event_log::time(std::time::SystemTime::now());
         let revision = node.revision();
-        json!({ "event": "joined", "time": time, "node": name.as_str(), "is_connected": cluster.is_connected, "revision": revision })
+        json!({ "event": "joined", "time": time, "node": name.as_str(), "is_connected": cluster.is_connected, "revision": revision, "problem": node.obstacle() })
             .to_string()
     } else if !cluster.is_connected {
         let connection = node.client().connection();
@@ -113,7 +113,8 @@ fn report(node: &Node, as_json: bool) {
         let active = cluster.active_revision;
         let active =
             active.map_or_else(|| "nothing".to_owned(), |number| format!("revision {number}"));
-        format!("node {name} has joined; {active} is active")
+        let problem = node.obstacle().map(|obstacle| format!("\nnode {name}: {obstacle}"));
+        format!("node {name} has joined; {active} is active{}", problem.unwrap_or_default())
     };
     // The reader of standard error may be gone.
     let _ = writeln!(std::io::stderr(), "{line}");

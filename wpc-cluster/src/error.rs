@@ -1,5 +1,6 @@
 //! Why an operation of a cluster other than a call failed.
 
+use crate::names::NodeName;
 use async_nats::{ConnectError, ConnectErrorKind};
 use wpc_deploy::Problem;
 
@@ -42,6 +43,9 @@ pub enum Error {
         /// Why it is ignored.
         reason: String,
     },
+    /// Another process reports itself under the name of the node.
+    #[error("the name \"{0}\" is in use by another process; choose another one with `--name`")]
+    NameInUse(NodeName),
     /// A revision other than the expected one is active.
     #[error(
         "another revision is active: expected {}, found {}; compare them and try again",

@@ -94,6 +94,15 @@ impl Role {
     }
 }
 
+/// Whether a server reports by this text that it does not permit one of these subjects.
+pub(crate) fn is_refused(needed: &Subjects, violation: &str) -> bool {
+    let Some((operation, rest)) = violation.split_once('"') else { return false };
+    let subject = rest.split('"').next().unwrap_or_default();
+    let is_subscription = operation.to_ascii_lowercase().contains("subscription");
+    let needed = if is_subscription { &needed.subscribe } else { &needed.publish };
+    needed.iter().any(|pattern| covers(pattern, subject))
+}
+
 /// The stream of a bucket.
 pub(crate) fn stream(kind: &str, bucket: &str) -> String {
     format!("{kind}_{bucket}")
@@ -194,6 +203,28 @@ mod tests {
         assert_eq!(missing(&needed, None, &list("c.d")), ["c.>"]);
         assert_eq!(missing(&needed, Some(&list(">")), &list("*.b")), ["a.b", "c.>"]);
         assert_eq!(missing(&needed, Some(&[]), &[]), ["a.b", "c.>"]);
+    }
+
+    #[test]
+    fn only_what_a_role_needs_is_refused_to_it() {
+        let needed = Role::Node("n1".to_owned()).subjects(&Names::new("wpc"), "_INBOX.n1");
+        for (violation, expected) in [
+            ("Permissions Violation for Publish to \"wpc.v1.beat.n1\"", true),
+            ("Permissions Violation for Publish to \"wpc.v1.beat.n2\"", false),
+            (
+                "Permissions Violation for Publish to \"$JS.API.STREAM.CREATE.KV_wpc_registry\"",
+                false,
+            ),
+            (
+                "Permissions Violation for Subscription to \"wpc.v1.call.n1.*\" using queue \"node\"",
+                true,
+            ),
+            ("Permissions Violation for Subscription to \"_INBOX.n1.abc.*\"", true),
+            ("Permissions Violation for Subscription to \"_INBOX.n2.abc.*\"", false),
+            ("Permissions Violation", false),
+        ] {
+            assert_eq!(is_refused(&needed, violation), expected, "{violation}");
+        }
     }
 
     /// The subjects in quotation marks between two words.

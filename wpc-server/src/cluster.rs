@@ -37,6 +37,8 @@ pub(crate) struct ClusterHead<'a> {
     is_connected: bool,
     disconnects: u64,
     dropped_messages: u64,
+    /// Why others cannot call this process reliably; empty if nothing is known.
+    problem: &'a str,
     active_revision: Option<u64>,
     /// How many nodes there are.
     node_count: usize,
@@ -51,6 +53,7 @@ impl<'a> From<&'a ClusterInformation> for ClusterHead<'a> {
             is_connected: cluster.is_connected,
             disconnects: cluster.disconnects,
             dropped_messages: cluster.dropped_messages,
+            problem: &cluster.problem,
             active_revision: cluster.active_revision,
             node_count: cluster.nodes.len(),
             nodes: None,

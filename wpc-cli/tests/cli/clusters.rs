@@ -91,7 +91,7 @@ fn a_drained_node_runs_no_calls_of_other_processes_until_the_drain_ends() {
             (client.information().nodes[0].state == state).then_some(())
         }));
     };
-    // Whoever still believes that the node accepts calls is refused, and calls another node.
+    // This client may send a call before it knows of the drain. The call is refused, and sent to the other node.
     let stale = runtime.block_on(nats.client(2));
     drain(&["--wait", "5s"]);
     for _ in 0..8 {
@@ -109,6 +109,24 @@ fn a_drained_node_runs_no_calls_of_other_processes_until_the_drain_ends() {
     assert!(health(&at_a).contains("this node is draining"), "{}", health(&at_a));
     drain(&["--end"]);
     a_becomes(NodeState::Ready);
+}
+
+#[test]
+fn a_node_logs_what_happens_in_its_cluster_and_refuses_a_name_that_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(nats) = Nats::start(folder.path()) else { return };
+    let (a, at_a) = nats.node("a", folder.path(), &[]);
+    let (b, _) = nats.node("b", folder.path(), &[]);
+    a.wait_for_line("cluster", "node \\\"b\\\" has joined");
+    nats.deploy(&manifest(folder.path(), 1));
+    a.wait_for_line("cluster", "this node runs revision 1");
+    drop(b);
+    a.wait_for_line("cluster", "node \\\"b\\\" has not reported for");
+    let second = nats.wpc(&["serve", "--name", "a", "--listen", "127.0.0.1:0"]);
+    assert!(fails_with(1, &second).contains("the name \"a\" is in use by another process"));
+    // The registry of the cluster has the deployments.
+    let history = wpc(&["history", "--server", &format!("http://{at_a}")]);
+    assert!(err(&history).contains("use `--cluster URL`"), "{}", err(&history));
 }
 
 #[test]

@@ -7,21 +7,26 @@ pub use report::{Check, Finding, Level};
 
 use crate::connection::{Connection, USER_INFO};
 use crate::error::Error;
+use crate::names::NodeName;
 use crate::options::{ClusterOptions, Credentials, is_loopback};
 use crate::permissions::{Role, missing, stream};
 use crate::registry::Registry;
+use crate::wire::Beat;
 use answers::{StreamConfig, StreamInfo, User, UserInfo};
 use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// A role of a process, whose permissions are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckedRole {
-    /// It calls functions.
+    /// It calls functions, with arguments and results that fit into a message.
     Client,
-    /// It runs functions.
-    Node,
+    /// It also calls with larger arguments and results.
+    TrustedClient,
+    /// It runs functions, under this name. Without a name, that of the node to which the permissions of the user belong.
+    Node(Option<NodeName>),
     /// It deploys and activates revisions.
     Deployer,
 }
@@ -34,6 +39,9 @@ const CLOCK: (u64, u64) = (100, 1_000);
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// The smallest limit of messages without a warning, and the largest that NATS recommends.
 const MESSAGE: (usize, usize) = (256 << 10, 8 << 20);
+
+/// The number of intervals in which every node reports itself.
+const CENSUS: u32 = 2;
 
 /// The code of JetStream's error that a stream does not exist.
 const NO_STREAM: u64 = 10_059;
@@ -57,9 +65,16 @@ pub async fn check(options: ClusterOptions, roles: &[CheckedRole]) -> Check {
     check.version(&server.version);
     check.payload(connection.max_message());
     let Some(user) = check.user(&connection).await else { return check };
-    check.roles(&connection, &user, roles);
+    let checked = check.roles(&connection, &user, roles);
+    check.nodes(&connection).await;
     check.deployers(&connection, roles).await;
-    check.buckets(&connection, server.jetstream, server.cluster.is_some()).await;
+    if server.jetstream {
+        check.buckets(&connection, &checked, server.cluster.is_some()).await;
+    } else {
+        let reason = "The registry of the cluster is in JetStream.";
+        let remedy = "Add `jetstream { store_dir: \"…\", sync_interval: always }` to the configuration of the server.";
+        check.add("jetstream", Level::Error, "the server has no JetStream", reason, remedy);
+    }
     check
 }
 
@@ -192,25 +207,34 @@ impl Check {
         );
     }
 
-    /// Which roles the user can have.
-    fn roles(&mut self, connection: &Connection, user: &User, required: &[CheckedRole]) {
+    /// Checks which roles the user can have. Returns those that matter: the required ones, otherwise those that the user can have.
+    fn roles(
+        &mut self,
+        connection: &Connection,
+        user: &User,
+        required: &[CheckedRole],
+    ) -> Vec<Role> {
         let (names, inbox) = (connection.names(), &connection.options().inbox);
         let permissions = user.permissions.as_ref();
         let publish = permissions.and_then(|permissions| permissions.publish.as_ref());
         let subscribe = permissions.and_then(|permissions| permissions.subscribe.as_ref());
+        // A node has its name in its permissions, which is the last token of one of them.
+        let permitted = || {
+            let prefix = names.beat_of("");
+            let allowed = publish.and_then(|publish| publish.allow.as_ref()).into_iter().flatten();
+            let name = allowed.filter_map(|subject| subject.strip_prefix(&prefix)).next();
+            name.unwrap_or("*").to_owned()
+        };
+        let all = [CheckedRole::Client, CheckedRole::Node(None), CheckedRole::Deployer];
+        let checked = if required.is_empty() { &all[..] } else { required };
         let mut found = Vec::new();
-        for checked in [CheckedRole::Client, CheckedRole::Node, CheckedRole::Deployer] {
-            // A node has its name in its permissions, which is the last token of one of them.
-            let node = || {
-                let prefix = names.beat_of("");
-                let allowed =
-                    publish.and_then(|publish| publish.allow.as_ref()).into_iter().flatten();
-                let name = allowed.filter_map(|subject| subject.strip_prefix(&prefix)).next();
-                name.unwrap_or("*").to_owned()
-            };
+        for checked in checked {
             let role = match checked {
                 CheckedRole::Client => Role::Client,
-                CheckedRole::Node => Role::Node(node()),
+                CheckedRole::TrustedClient => Role::TrustedClient,
+                CheckedRole::Node(name) => {
+                    Role::Node(name.as_ref().map_or_else(permitted, NodeName::to_string))
+                }
                 CheckedRole::Deployer => Role::Deployer,
             };
             let needed = role.subjects(names, inbox);
@@ -228,15 +252,15 @@ impl Check {
                     lacking.push(format!("{verb} {}", subjects.join(", ")));
                 }
             }
-            found.push((checked, role, lacking));
+            found.push((role, lacking));
         }
-        let any = found.iter().any(|(.., lacking)| lacking.is_empty());
-        for (checked, role, lacking) in found {
+        let any = found.iter().any(|(_, lacking)| lacking.is_empty());
+        let is_required = !required.is_empty() || !any;
+        for (role, lacking) in &found {
             if lacking.is_empty() {
                 self.good("permissions", format!("this user can be a {role}"));
                 continue;
             }
-            let is_required = required.contains(&checked) || (required.is_empty() && !any);
             let level = if is_required { Level::Error } else { Level::Note };
             let lacking = lacking.join(", and to ");
             let text = format!("this user cannot be a {role}: it lacks permission to {lacking}");
@@ -249,6 +273,39 @@ impl Check {
             };
             self.add("permissions", level, text, reason, remedy);
         }
+        found.retain(|(_, lacking)| is_required || lacking.is_empty());
+        found.into_iter().map(|(role, _)| role).collect()
+    }
+
+    /// Which nodes report themselves, and whether two processes have the same name.
+    async fn nodes(&mut self, connection: &Connection) {
+        let names = connection.names();
+        let Ok(mut reports) = connection.subscribe(names.beats()).await else { return };
+        let _ = connection.publish(names.hello(), Bytes::new()).await;
+        // The numbers of the processes that report themselves under each name.
+        let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
+        let reading = async {
+            while let Some(message) = reports.next().await {
+                if let Ok(beat) = Beat::decode(&message.payload) {
+                    let node = message.subject.rsplit('.').next().unwrap_or_default();
+                    found.entry(node.to_owned()).or_default().insert(beat.epoch);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(connection.options().report_interval * CENSUS, reading).await;
+        for (node, _) in found.iter().filter(|(_, processes)| processes.len() > 1) {
+            let text = format!("several processes have the name \"{node}\"");
+            let reason = "They receive each other's calls and messages.";
+            let remedy = "Stop all of them but one, and start them with other names by `--name`.";
+            self.add("nodes", Level::Error, text, reason, remedy);
+        }
+        if found.is_empty() {
+            let reason = "Calls need a node, unless this user may not read the reports of nodes.";
+            let remedy = "`wpc serve --cluster` starts a node.";
+            return self.add("nodes", Level::Note, "no node reports itself", reason, remedy);
+        }
+        let nodes: Vec<_> = found.into_keys().collect();
+        self.good("nodes", format!("nodes that report themselves: {}", nodes.join(", ")));
     }
 
     /// Whether the registry is protected by signatures, and whether the active revision has one.
@@ -288,20 +345,10 @@ impl Check {
         }
     }
 
-    /// The buckets of the registry and of payloads.
-    async fn buckets(&mut self, connection: &Connection, has_jetstream: bool, is_cluster: bool) {
-        if !has_jetstream {
-            let reason = "The registry of the cluster is in JetStream.";
-            let remedy = "Add `jetstream { store_dir: \"…\", sync_interval: always }` to the configuration of the server.";
-            return self.add(
-                "jetstream",
-                Level::Error,
-                "the server has no JetStream",
-                reason,
-                remedy,
-            );
-        }
-        let names = connection.names();
+    /// The buckets of the registry and of payloads, as far as the roles use them.
+    async fn buckets(&mut self, connection: &Connection, roles: &[Role], is_cluster: bool) {
+        let (names, inbox) = (connection.names(), &connection.options().inbox);
+        let used: Vec<_> = roles.iter().map(|role| role.subjects(names, inbox).publish).collect();
         let mut files = false;
         for (stream, storage) in [
             (stream("KV", &names.registry()), "file"),
@@ -310,6 +357,9 @@ impl Check {
             (stream("OBJ", &names.payloads()), "file"),
         ] {
             let subject = format!("$JS.API.STREAM.INFO.{stream}");
+            if !used.iter().any(|publish| publish.contains(&subject)) {
+                continue;
+            }
             let request = connection.client().request(subject, Bytes::new());
             let answer = match tokio::time::timeout(ANSWER, request).await {
                 Ok(Ok(message)) => serde_json::from_slice::<StreamInfo>(&message.payload).ok(),
@@ -348,7 +398,8 @@ impl Check {
                 Some(StreamInfo { config: None, .. }) => {}
             }
         }
-        if files {
+        // Only a deployer decides what is written to the disk.
+        if files && roles.contains(&Role::Deployer) {
             let reason = "By default NATS writes to the disk every two minutes, so a power failure can undo activations.";
             let remedy = "Set `sync_interval: always` in `jetstream { … }`; the server does not report its setting.";
             self.add("durability", Level::Note, "the registry is kept in files", reason, remedy);

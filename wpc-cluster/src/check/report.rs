@@ -22,7 +22,7 @@ pub enum Level {
 #[non_exhaustive]
 pub struct Finding {
     /// The subject of the check: `connection`, `version`, `jetstream`, `max_payload`, `buckets`, `permissions`, `clock`,
-    /// `round_trip`, `encryption`, `authentication`, `deployers` or `durability`.
+    /// `round_trip`, `encryption`, `authentication`, `nodes`, `deployers` or `durability`.
     pub subject: &'static str,
     /// How serious it is.
     pub level: Level,

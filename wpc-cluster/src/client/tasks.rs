@@ -130,9 +130,9 @@ async fn watch_nodes(inner: Weak<Inner>) {
         let (now, up_since) = (now(), inner.up_since());
         let lost = inner.members().find_lost(up_since, now);
         for node in lost {
-            tracing::warn!(%node, "a node does not report");
             let reason =
                 format!("node \"{node}\" has not reported for {} ms", (interval * 3).as_millis());
+            tracing::warn!("{reason}");
             inner.pending.lose(&node, &reason);
         }
         // Between servers a message can be lost although both ends stay connected.
@@ -186,7 +186,7 @@ async fn follow_violations(inner: Weak<Inner>) {
         return;
     };
     while violations.changed().await.is_ok() {
-        let Some(reason) = violations.borrow_and_update().clone() else { continue };
+        let Some(reason) = violations.borrow_and_update().last().cloned() else { continue };
         let Some(inner) = inner.upgrade() else { return };
         if let Some(node) = inner.connection.names().called_node(&reason) {
             inner.pending.deny(&node, &reason);

@@ -18,9 +18,8 @@ use crate::options::{ClusterOptions, Credentials};
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use transport::Transport;
@@ -50,6 +49,9 @@ struct Shared {
     /// What the server did not permit since the connection was established: each operation once, the last one at the end.
     violations: watch::Sender<Vec<Arc<str>>>,
 }
+
+/// The maximum number of operations that are remembered because the server did not permit them.
+const MAX_VIOLATIONS: usize = 64;
 
 /// Whether the server can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,8 +240,6 @@ impl Connection {
         matches!(self.link(), Link::Up(_))
     }
 
-    /// How often the connection was lost.
-    #[must_use]
     /// The addresses of the servers, without users and passwords, separated by commas.
     #[must_use]
     pub fn servers(&self) -> String {
@@ -252,6 +252,8 @@ impl Connection {
         self.0.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How often the connection was lost.
+    #[must_use]
     pub fn disconnects(&self) -> u64 {
         self.0.shared.disconnects.load(Ordering::Relaxed)
     }
@@ -265,7 +267,7 @@ impl Connection {
     /// What the server last did not permit.
     #[must_use]
     pub fn violation(&self) -> Option<String> {
-        self.0.shared.violation.borrow().as_deref().map(str::to_owned)
+        self.0.shared.violations.borrow().last().map(|last| last.as_ref().to_owned())
     }
 
     /// What the server did not permit since the connection was established, and what satisfies the condition.
@@ -383,6 +385,9 @@ impl Shared {
         match event {
             Event::Connected => {
                 tracing::info!("connected to NATS");
+                self.set_failure(None);
+                // The server decides about permissions anew.
+                self.violations.send_replace(Vec::new());
                 self.link.send_replace(Link::Up(now));
             }
             Event::Disconnected | Event::Closed => {
@@ -398,11 +403,7 @@ impl Shared {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
             Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
-                tracing::warn!(%text, "the NATS server does not permit an operation");
-                self.violation.send_replace(Some(text.as_str().into()));
-                self.set_failure(None);
-                // The server decides about permissions anew.
-                self.violations.send_replace(Vec::new());
+                self.on_violation(text);
             }
             Event::ServerError(error) => {
                 tracing::warn!(%error, "the NATS server reported an error")
@@ -414,22 +415,6 @@ impl Shared {
     }
 }
 
-fn is_violation(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("permissions violation")
-}
-
-/// The options of the client library with the credentials and files of `options`.
-fn authenticated(options: &ClusterOptions) -> Result<ConnectOptions, Error> {
-    let connect = match options.effective_credentials() {
-        Credentials::None => ConnectOptions::new(),
-        Credentials::Token(token) => ConnectOptions::with_token(token),
-        Credentials::Password(user, password) => {
-            ConnectOptions::with_user_and_password(user, password)
-        }
-        Credentials::Nkey(seed) => ConnectOptions::with_nkey(seed.trim().to_owned()),
-        Credentials::File(path) => {
-            let text = readable(&path)?;
-            ConnectOptions::with_credentials(&text).map_err(|error| file_error(&path, &error))?
 impl Shared {
     /// Attempts to connect are repeated, so an error is reported once.
     fn set_failure(&self, failure: Option<String>) {
@@ -455,6 +440,22 @@ impl Shared {
     }
 }
 
+fn is_violation(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("permissions violation")
+}
+
+/// The options of the client library with the credentials and files of `options`.
+fn authenticated(options: &ClusterOptions) -> Result<ConnectOptions, Error> {
+    let connect = match options.effective_credentials() {
+        Credentials::None => ConnectOptions::new(),
+        Credentials::Token(token) => ConnectOptions::with_token(token),
+        Credentials::Password(user, password) => {
+            ConnectOptions::with_user_and_password(user, password)
+        }
+        Credentials::Nkey(seed) => ConnectOptions::with_nkey(seed.trim().to_owned()),
+        Credentials::File(path) => {
+            let text = readable(&path)?;
+            ConnectOptions::with_credentials(&text).map_err(|error| file_error(&path, &error))?
         }
     };
     let connect = match &options.ca {
@@ -520,9 +521,15 @@ mod tests {
         let shared = Shared::new(Link::Down(Instant::now()));
         let error = |text: &str| Event::ServerError(ServerError::Other(text.to_owned()));
         shared.on_event(&error("maximum payload exceeded"));
-        assert_eq!(*shared.violation.borrow(), None);
-        let text = "Permissions Violation for Publish to \"x\"";
-        shared.on_event(&error(text));
-        assert_eq!(shared.violation.borrow().as_deref(), Some(text));
+        assert!(shared.violations.borrow().is_empty());
+        let text = |subject: &str| format!("Permissions Violation for Publish to \"{subject}\"");
+        for subject in ["x", "y", "x"] {
+            shared.on_event(&error(&text(subject)));
+        }
+        assert_eq!(*shared.violations.borrow(), [text("y").into(), text("x").into()]);
+        (0..100).for_each(|number| shared.on_event(&error(&text(&number.to_string()))));
+        assert_eq!(shared.violations.borrow().len(), MAX_VIOLATIONS);
+        shared.on_event(&Event::Connected);
+        assert!(shared.violations.borrow().is_empty(), "permissions may be others now");
     }
 }

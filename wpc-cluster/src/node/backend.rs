@@ -144,6 +144,7 @@ impl Backend for Node {
     fn cluster(&self) -> Option<ClusterInformation> {
         let mut cluster = self.0.client.information();
         cluster.node = Some(self.0.name.to_string());
+        cluster.problem = self.0.obstacle().unwrap_or_default();
         Some(cluster)
     }
 

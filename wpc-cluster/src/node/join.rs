@@ -1,7 +1,7 @@
 //! How a process becomes a node.
 
 use super::sync::{Folder, Sync};
-use super::{Node, NodeOptions, Serving};
+use super::{Node, NodeOptions, Serving, namesake};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::error::Error;
@@ -43,8 +43,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`], [`Error::Connect`] if the server refuses the credentials, and [`Error::File`] if the folder cannot be
-    /// used.
+    /// [`Error::Options`], [`Error::Connect`] if the server refuses the credentials, [`Error::NameInUse`] if a node with this name reports
+    /// itself, and [`Error::File`] if the folder cannot be used.
     pub async fn join(
         options: NodeOptions,
         cluster: ClusterOptions,
@@ -61,10 +61,18 @@ impl Node {
         let (serving, workers) = (Serving::default(), deployment.workers());
         let node = Self::create(options, backend, workers, client, serving.clone());
         let epoch = node.0.epoch;
-        let sync = Sync::start(name, epoch, registry, deployment, folder, keep, serving);
+        let sync = Sync::start(name.clone(), epoch, registry, deployment, folder, keep, serving);
         // Without an answer in this time, the node serves nothing yet, and reports why.
-        let _ = tokio::time::timeout(SETTLE, sync.settled()).await;
+        let settled = tokio::time::timeout(SETTLE, sync.settled());
+        let (is_in_use, _) = tokio::join!(namesake::is_in_use(&node.0), settled);
+        if is_in_use? {
+            return Err(Error::NameInUse(name));
+        }
         node.follow(sync).await?;
+        // The server has reported what it does not permit of this.
+        if node.0.connection.is_up() {
+            node.0.connection.fence().await;
+        }
         Ok(node)
     }
 }

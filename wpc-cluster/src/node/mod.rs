@@ -3,6 +3,7 @@
 mod backend;
 mod calls;
 mod join;
+mod namesake;
 mod running;
 mod served;
 mod sync;
@@ -16,8 +17,10 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::names::NodeName;
 use crate::payloads::Payloads;
+use crate::permissions::{Role, Subjects, is_refused};
 use crate::protocol::admission::Admission;
 use crate::wire::{Beat, Stage};
+use namesake::Namesake;
 use running::Running;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +28,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use wpc_host::Backend;
 
 /// A process that runs functions for others, and calls those that it does not run. Cheap to clone.
@@ -52,7 +56,12 @@ struct Inner {
     refused: AtomicU64,
     /// Followed by the tasks.
     intake: watch::Sender<Intake>,
-    tasks: Mutex<Vec<tokio::task::AbortHandle>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+    /// The one of them that takes calls. It ends when the node has left.
+    taking_calls: OnceLock<AbortHandle>,
+    namesake: Namesake,
+    /// What the server must permit.
+    needed: Subjects,
     /// What keeps the pool at what the registry states, from when the node has joined.
     sync: OnceLock<sync::Sync>,
 }
@@ -120,7 +129,6 @@ impl Node {
     ) -> Self {
         let connection = client.connection().clone();
         Self(Arc::new(Inner {
-            name: options.name,
             epoch: connection.seed(),
             pool,
             serving,
@@ -132,6 +140,11 @@ impl Node {
             refused: AtomicU64::new(0),
             intake: watch::Sender::new(Intake::Open),
             tasks: Mutex::default(),
+            taking_calls: OnceLock::new(),
+            namesake: Namesake::default(),
+            needed: Role::Node(options.name.to_string())
+                .subjects(connection.names(), &connection.options().inbox),
+            name: options.name,
             sync: OnceLock::new(),
             connection,
             client,
@@ -176,6 +189,13 @@ impl Node {
         &self.0.client
     }
 
+    /// What keeps other processes from calling this node reliably, and what to do about it; `None` if nothing is known: another process
+    /// has its name, or the NATS server does not permit what it needs.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.0.obstacle()
+    }
+
     /// The calls from other processes that the node has accepted since its start.
     #[must_use]
     pub fn calls_accepted(&self) -> u64 {
@@ -204,6 +224,21 @@ impl Node {
 }
 
 impl Inner {
+    fn obstacle(&self) -> Option<String> {
+        let name = &self.name;
+        if self.namesake.exists(self.connection.options().report_interval) {
+            return Some(format!(
+                "the name \"{name}\" is in use by another process too, and each call goes to one of them; stop one, and start it with \
+                 another `--name`"
+            ));
+        }
+        let violation = self.connection.find_violation(|text| is_refused(&self.needed, text))?;
+        Some(format!(
+            "the NATS server does not permit what node \"{name}\" needs: {violation}; compare `--name` and `--cluster-inbox` with the \
+             permissions of the user; `wpc cluster check --role node --name {name}` lists what it lacks"
+        ))
+    }
+
     /// What the node reports.
     fn beat(&self) -> Beat {
         let mut beat = Beat::new(self.epoch);
@@ -212,7 +247,8 @@ impl Inner {
         self.serving.read(|served| {
             (beat.revision, beat.index) = (served.revision, served.index);
         });
-        let problem = self.sync.get().map(|sync| sync.state().problem).unwrap_or_default();
+        let behind = || self.sync.get().map(|sync| sync.state().problem).unwrap_or_default();
+        let problem = self.obstacle().unwrap_or_else(behind);
         beat.problem = problem.chars().take(1000).collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         beat.workers = count(self.pool.health().workers_up());

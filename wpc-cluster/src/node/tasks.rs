@@ -35,6 +35,8 @@ pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
         inner.runtime.spawn(report_when_asked(Weak::clone(&weak), hellos)),
         inner.runtime.spawn(report_often(weak)),
     ];
+    // It is set once.
+    let _ = inner.taking_calls.set(tasks[0].abort_handle());
     let mut running = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
     running.extend(tasks.iter().map(tokio::task::JoinHandle::abort_handle));
     Ok(())
@@ -117,10 +119,8 @@ async fn leave(inner: Weak<Inner>, mut calls: Subscription, received: u64) {
 /// awaited: a restored connection delivers their answers.
 pub(super) async fn left(inner: &Arc<Inner>) {
     loop {
-        let has_ended = || {
-            let tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            tasks.first().is_none_or(tokio::task::AbortHandle::is_finished)
-        };
+        let has_ended =
+            || inner.taking_calls.get().is_none_or(tokio::task::AbortHandle::is_finished);
         if inner.running.len() == 0 && (!inner.connection.is_up() || has_ended()) {
             return;
         }
@@ -145,8 +145,17 @@ async fn report_when_asked(inner: Weak<Inner>, mut hellos: Subscription) {
 }
 
 async fn report_often(inner: Weak<Inner>) {
+    let mut known = None;
     loop {
         let Some(node) = inner.upgrade() else { return };
+        let obstacle = node.obstacle();
+        if obstacle != known {
+            match &obstacle {
+                Some(obstacle) => tracing::error!("{obstacle}"),
+                None => tracing::info!("other processes can call this node again"),
+            }
+            known = obstacle;
+        }
         let interval = node.connection.options().report_interval;
         report(&node).await;
         drop(node);

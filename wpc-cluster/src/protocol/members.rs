@@ -20,6 +20,8 @@ pub(crate) struct Members {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) beat: Beat,
+    /// The number of the start before, if the node has started again.
+    earlier: Option<u64>,
     /// When the report arrived.
     pub(crate) last_report: Instant,
     pub(crate) presence: Presence,
@@ -53,6 +55,8 @@ pub(crate) enum Recorded {
     Joined,
     /// The node has started again, so the calls there are lost.
     Restarted,
+    /// Two processes have the name. Each may still have its calls.
+    Shared,
     /// There are too many nodes.
     Ignored,
 }
@@ -77,6 +81,10 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Member {
+    fn new(beat: Beat, earlier: Option<u64>, now: Instant) -> Self {
+        Self { beat, earlier, last_report: now, presence: Presence::Alive, sent: 0 }
+    }
+
     /// The share of its capacity that is used, as far as this process knows.
     fn load(&self) -> f64 {
         let calls = (i64::from(self.beat.in_flight) + self.sent).max(0);
@@ -105,19 +113,22 @@ impl Members {
         match self.nodes.entry(name) {
             std::collections::btree_map::Entry::Vacant(_) if is_full => Recorded::Ignored,
             std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Member { beat, last_report: now, presence: Presence::Alive, sent: 0 });
+                place.insert(Member::new(beat, None, now));
                 Recorded::Joined
             }
             std::collections::btree_map::Entry::Occupied(mut place) => {
                 let member = place.get_mut();
-                let recorded = if member.beat.epoch != beat.epoch {
-                    Recorded::Restarted
+                let last = member.beat.epoch;
+                let (recorded, earlier) = if member.earlier == Some(beat.epoch) {
+                    (Recorded::Shared, Some(last))
+                } else if last != beat.epoch {
+                    (Recorded::Restarted, Some(last))
                 } else if member.presence == Presence::Lost {
-                    Recorded::Joined
+                    (Recorded::Joined, member.earlier)
                 } else {
-                    Recorded::Known
+                    (Recorded::Known, member.earlier)
                 };
-                *member = Member { beat, last_report: now, presence: Presence::Alive, sent: 0 };
+                *member = Member::new(beat, earlier, now);
                 recorded
             }
         }
@@ -239,6 +250,16 @@ fn mixed(mut hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_processes_with_one_name_are_not_a_node_that_starts_again_and_again() {
+        let (name, now) = ("a".parse::<NodeName>().unwrap(), Instant::now());
+        let mut members = Members::new(Duration::from_millis(100), 1);
+        let recorded =
+            [1, 1, 2, 1, 2, 3, 3].map(|epoch| members.record(name.clone(), Beat::new(epoch), now));
+        use Recorded::{Joined, Known, Restarted, Shared};
+        assert_eq!(recorded, [Joined, Known, Restarted, Shared, Shared, Restarted, Known]);
+    }
 
     #[test]
     fn nodes_may_be_unknown_until_reports_have_arrived_for_two_intervals() {

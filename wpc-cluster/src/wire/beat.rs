@@ -28,7 +28,7 @@ pub struct Beat {
     pub accepted: u64,
     /// The calls from other processes that it has refused since its start.
     pub refused: u64,
-    /// Why it does not run the active revision; empty if it does.
+    /// Why other processes cannot call it reliably, or why it does not run the active revision; empty if all is well.
     pub problem: String,
 }
 

@@ -6,6 +6,7 @@ mod calls;
 mod check;
 mod connection;
 mod development;
+mod identity;
 mod messages;
 mod security;
 mod support;

@@ -16,6 +16,8 @@ pub struct ClusterInformation {
     pub disconnects: u64,
     /// The messages that were dropped because this process did not read them in time.
     pub dropped_messages: u64,
+    /// Why the others cannot call this process reliably, for example because another one has its name; empty if nothing is known.
+    pub problem: String,
     /// The revision of the functions that is active in the cluster; `None` if no revision is active, or if it is not known.
     pub active_revision: Option<u64>,
     /// The nodes, sorted by name.
@@ -64,7 +66,7 @@ pub struct NodeInformation {
     pub calls_refused: u64,
     /// The time since it last reported.
     pub last_report: Duration,
-    /// Why it does not run the active revision; empty if it does.
+    /// Why others cannot call it reliably, or why it does not run the active revision; empty if all is well.
     pub problem: String,
 }
 

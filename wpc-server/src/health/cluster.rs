@@ -15,6 +15,9 @@ pub(super) fn check(cluster: &ClusterInformation) -> (Verdict, String) {
         );
     }
     let degraded = |detail: String| (Verdict::Degraded, detail);
+    if cluster.is_connected && !cluster.problem.is_empty() {
+        return degraded(cluster.problem.clone());
+    }
     match (cluster.is_connected, &cluster.node, own) {
         // It runs no functions, so every call would be refused.
         (false, None, _) => (Verdict::Failed, "the nodes cannot be reached".to_owned()),
@@ -104,6 +107,13 @@ mod tests {
         assert_eq!(check(&client).0, Verdict::Failed);
         client.node = Some("north".to_owned());
         assert_eq!(check(&client).0, Verdict::Degraded);
+    }
+
+    #[test]
+    fn a_node_that_others_cannot_call_is_degraded() {
+        let mut shared = cluster(NodeState::Ready, Some(4));
+        shared.problem = "the name is in use".to_owned();
+        assert_eq!(check(&shared), (Verdict::Degraded, shared.problem.clone()));
     }
 
     #[test]

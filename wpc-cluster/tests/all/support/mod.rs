@@ -24,7 +24,7 @@ pub(crate) use nats_server::NatsServer;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use wpc_cluster::{ClusterOptions, Node, NodeOptions};
+use wpc_cluster::{ClusterOptions, Error, Node, NodeOptions};
 use wpc_deploy::{Deployment, Setup, Source};
 
 /// How long a test waits for something that must happen. Long, because the machine may be busy; a test that waits this long has
@@ -67,10 +67,15 @@ pub(crate) async fn join(name: &str, options: ClusterOptions) -> Node {
 
 /// The same, with these options of the node.
 pub(crate) async fn join_with(node: NodeOptions, options: ClusterOptions) -> Node {
+    try_join(node, options).await.unwrap()
+}
+
+/// The same, or why the node does not join.
+pub(crate) async fn try_join(node: NodeOptions, options: ClusterOptions) -> Result<Node, Error> {
     let source = Source::new("wpc.toml".into(), "[pool]\nworkers = 2\n".to_owned());
     let setup = Setup::new().modules_by_content();
     let deployment = Deployment::open(&source, &source.parse().unwrap(), setup).unwrap();
     let pool = deployment.pool().clone();
     pool.start_workers(deployment.workers()).unwrap();
-    Node::join(node, options, deployment, Arc::new(pool)).await.unwrap()
+    Node::join(node, options, deployment, Arc::new(pool)).await
 }

@@ -1,0 +1,58 @@
+//! Other processes that have the name of a node by mistake. Both receive the calls of that name, and each call goes to one of them.
+
+use super::Inner;
+use crate::connection::Subscription;
+use crate::wire::Beat;
+use bytes::Bytes;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// When another process last reported itself under the name of this node.
+#[derive(Debug)]
+pub(super) struct Namesake(watch::Sender<Option<Instant>>);
+
+/// The number of report intervals in which a process that has the name reports itself, with time for a late report.
+const CENSUS: f64 = 1.5;
+/// The number of report intervals after which a process that no longer reports itself has ended.
+const MISSED: u32 = 3;
+
+impl Default for Namesake {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Namesake {
+    /// Whether another process has the name at this moment.
+    pub(super) fn exists(&self, interval: Duration) -> bool {
+        self.0.borrow().is_some_and(|last| last.elapsed() < interval * MISSED)
+    }
+}
+
+/// Follows the reports under the name of a node that has not reported itself yet. Returns whether another process has the name. Without a
+/// connection, that is found out later.
+pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> {
+    let (connection, names) = (&inner.connection, inner.connection.names());
+    let reports = connection.subscribe(names.beat(&inner.name)).await?;
+    let task = inner.runtime.spawn(read_reports(Arc::downgrade(inner), reports));
+    inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
+    if !connection.is_up() {
+        return Ok(false);
+    }
+    let _ = connection.publish(names.hello(), Bytes::new()).await;
+    let mut heard = inner.namesake.0.subscribe();
+    let interval = connection.options().report_interval.mul_f64(CENSUS);
+    let found = tokio::time::timeout(interval, heard.wait_for(Option::is_some)).await;
+    Ok(matches!(found, Ok(Ok(_))))
+}
+
+async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
+    while let Some(message) = reports.next().await {
+        let Some(inner) = inner.upgrade() else { return };
+        let Ok(beat) = Beat::decode(&message.payload) else { continue };
+        if beat.epoch != inner.epoch {
+            inner.namesake.0.send_replace(Some(Instant::now()));
+        }
+    }
+}
