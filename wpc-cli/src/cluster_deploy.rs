@@ -6,6 +6,7 @@ use crate::terminal;
 use crate::text::{count, escape};
 use serde_json::{Value, json};
 use std::future::Future;
+use std::io::Write as _;
 use std::time::Duration;
 use wpc_cluster::{Connection, Error, Quorum, Readiness, Registry, Revision, Rollback};
 use wpc_deploy::document::{Packed, differences};
@@ -94,7 +95,12 @@ async fn activate(
     nodes: Option<usize>,
 ) -> Result<Readiness, Error> {
     let quorum = nodes.map_or(Quorum::All, Quorum::Nodes);
-    let ready = registry.wait_ready(revision.number, quorum, READY_TIMEOUT).await?;
+    let waiting = registry.wait_ready_with(revision.number, quorum, READY_TIMEOUT, |waiting| {
+        let line = escape(&format!("waiting: {waiting}"));
+        // The reader of standard error may be gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
+    let ready = waiting.await?;
     registry.activate(&ready, expected, &author()).await?;
     Ok(ready)
 }

@@ -28,7 +28,7 @@ pub(crate) struct DeployArguments {
     #[command(flatten)]
     server: ServerOptions,
     /// With `--cluster`: activate the manifest when this many nodes are ready, even if others refuse it. Without it, all nodes must
-    /// be ready.
+    /// be ready. The command waits for them for at most 5 minutes.
     #[cfg(feature = "cluster")]
     #[arg(long, value_name = "N", requires = "cluster")]
     nodes: Option<std::num::NonZeroUsize>,

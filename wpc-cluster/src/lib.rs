@@ -52,6 +52,8 @@ pub use error::Error;
 pub use names::{InvalidNodeName, NodeName};
 pub use node::{Node, NodeOptions};
 pub use options::{ClusterOptions, Credentials};
-pub use registry::{Activation, Following, Index, Quorum, Readiness, Registry, Revision, Rollback};
+pub use registry::{
+    Activation, Following, Index, Quorum, Readiness, Registry, Revision, Rollback, Waiting,
+};
 pub use snapshot::Snapshot;
 pub use user_key::UserKey;

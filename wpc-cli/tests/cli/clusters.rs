@@ -122,6 +122,12 @@ fn a_node_logs_what_happens_in_its_cluster_and_refuses_a_name_that_is_in_use() {
     a.wait_for_line("cluster", "this node runs revision 1");
     drop(b);
     a.wait_for_line("cluster", "node \\\"b\\\" has not reported for");
+    // A deployment reports what it waits for.
+    let path = manifest(folder.path(), 2);
+    let waiting = Running::start(&["deploy", &path, "--nodes", "2", "--cluster", &nats.url]);
+    let line = waiting.notice();
+    assert_eq!(line, "waiting: 1 of 2 nodes are ready; no other node reports itself");
+    drop(waiting);
     let second = nats.wpc(&["serve", "--name", "a", "--listen", "127.0.0.1:0"]);
     assert!(fails_with(1, &second).contains("the name \"a\" is in use by another process"));
     // The registry of the cluster has the deployments.

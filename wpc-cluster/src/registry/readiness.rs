@@ -9,6 +9,7 @@ use crate::wire::{Beat, Stage};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 use wpc_host::Sha256Hash;
@@ -37,6 +38,30 @@ pub struct Readiness {
     pub refused: Vec<(String, Vec<String>)>,
     /// The nodes that are not ready yet, sorted.
     pub pending: Vec<String>,
+}
+
+/// What a deployment waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// How many nodes must be ready: the number that is required, or all that are known.
+    pub required: usize,
+    /// The nodes that are ready, sorted.
+    pub ready: Vec<String>,
+    /// The nodes that are not ready yet, sorted.
+    pub pending: Vec<String>,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { required, ready, pending } = self;
+        let noun = if *required == 1 { "node is" } else { "nodes are" };
+        write!(f, "{} of {required} {noun} ready; ", ready.len())?;
+        match pending.as_slice() {
+            [] => f.write_str("no other node reports itself"),
+            pending => write!(f, "not ready yet: {}", pending.join(", ")),
+        }
+    }
 }
 
 /// The reports and the answers of the nodes.
@@ -76,6 +101,16 @@ impl Nodes {
         };
         let known = self.alive.iter().chain(self.answers.keys()).collect::<BTreeSet<_>>();
         known.into_iter().filter(|node| !has_ended(node)).cloned().collect()
+    }
+
+    fn waiting(&self, quorum: Quorum) -> Waiting {
+        let ready: Vec<_> = self.ready().map(|(node, _)| node.clone()).collect();
+        let pending = self.pending();
+        let required = match quorum {
+            Quorum::All => ready.len() + pending.len(),
+            Quorum::Nodes(count) => count,
+        };
+        Waiting { required, ready, pending }
     }
 
     fn refusals(&self) -> String {
@@ -144,6 +179,21 @@ impl Registry {
         quorum: Quorum,
         timeout: Duration,
     ) -> Result<Readiness, Error> {
+        self.wait_ready_with(number, quorum, timeout, |_| {}).await
+    }
+
+    /// The same, and reports what it waits for: when all nodes that are alive had time to report themselves, and when it changes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait_ready`](Self::wait_ready).
+    pub async fn wait_ready_with(
+        &self,
+        number: u64,
+        quorum: Quorum,
+        timeout: Duration,
+        mut report: impl FnMut(&Waiting),
+    ) -> Result<Readiness, Error> {
         let revision = self.revision(number).await?;
         let interval = self.0.connection.options().report_interval;
         let failed = |error: String| self.failed("asking the nodes", error);
@@ -171,6 +221,7 @@ impl Registry {
         let alone_at = (start + interval * 10).min(start + timeout);
         let end = start + timeout;
         let mut nodes = Nodes::default();
+        let mut reported = None;
         loop {
             let now = Instant::now();
             let reason = match nodes.verdict(quorum, now >= known_at) {
@@ -193,6 +244,13 @@ impl Registry {
             };
             if let Some(reason) = reason {
                 return Err(Error::NotReady { revision: number, reason });
+            }
+            if now >= known_at {
+                let waiting = nodes.waiting(quorum);
+                if reported.as_ref() != Some(&waiting) {
+                    report(&waiting);
+                    reported = Some(waiting);
+                }
             }
             let next = [known_at, alone_at, end].into_iter().filter(|at| *at > now).min();
             tokio::select! {
@@ -267,7 +325,18 @@ mod tests {
         let Verdict::Failed(reason) = found.verdict(Quorum::Nodes(1), false) else {
             panic!("expected a failure")
         };
-        assert!(reason.contains("a and b find different functions"), "{reason}");
+        assert!(reason.contains("a and b derive different lists of functions"), "{reason}");
+    }
+
+    #[test]
+    fn a_deployment_states_what_it_waits_for() {
+        let found = nodes(&["a", "b"], &[("a", ready(b"1"))]);
+        let text = |quorum| found.waiting(quorum).to_string();
+        assert_eq!(text(Quorum::All), "1 of 2 nodes are ready; not ready yet: b");
+        assert_eq!(text(Quorum::Nodes(5)), "1 of 5 nodes are ready; not ready yet: b");
+        let found = nodes(&["a"], &[("a", ready(b"1"))]);
+        let text = found.waiting(Quorum::Nodes(2)).to_string();
+        assert_eq!(text, "1 of 2 nodes are ready; no other node reports itself");
     }
 
     #[test]
