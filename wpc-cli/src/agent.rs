@@ -114,9 +114,7 @@ fn of_certificate(error: &CertificateError) -> String {
     };
     let text = match error {
         NotValidForName | NotValidForNameContext { .. } => {
-            return format!(
-                "{error}; use a name or address that the certificate contains"
-            );
+            return format!("{error}; use a name or address that the certificate contains");
         }
         Expired | ExpiredContext { .. } => {
             "its certificate has expired; the server needs a new certificate"

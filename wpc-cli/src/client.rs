@@ -70,7 +70,8 @@ impl ServerOptions {
 
     /// The client of a command that needs a server, which the environment variable `WPC_SERVER` can name as well.
     pub(crate) fn required(&self) -> Result<Client, Failure> {
-        let none = || Failure::usage("no server is named; name one with `--server URL` or WPC_SERVER");
+        let none =
+            || Failure::usage("no server is named; name one with `--server URL` or WPC_SERVER");
         self.client_or_variable().unwrap_or_else(|| Err(none()))
     }
 }
@@ -167,7 +168,8 @@ impl Client {
         let body = response.body_mut().with_config().limit(MAX_PROBLEM).read_to_vec();
         let problem = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
         let problem = problem.and_then(RemoteProblem::new).map(|problem| self.explained(problem));
-        problem.map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
+        problem
+            .map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
     }
 }
 

@@ -39,10 +39,7 @@ impl ListenOptions {
     }
 
     /// Binds the addresses.
-    pub(crate) async fn bind(
-        &self,
-        certificate: Option<Certificate>,
-    ) -> Result<Server, Failure> {
+    pub(crate) async fn bind(&self, certificate: Option<Certificate>) -> Result<Server, Failure> {
         let bound = Server::bind(self.listen).await;
         let mut server = bound.map_err(|error| not_bound(&error, "--listen"))?;
         if let Some(address) = &self.admin_listen {

@@ -35,7 +35,10 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' ']);
     match authority {
         Some(host) if is_host(host) => Ok(text.to_owned()),
-        _ => Err("expected a scheme and a host without a path, such as `https://app.example`".to_owned()),
+        _ => {
+            Err("expected a scheme and a host without a path, such as `https://app.example`"
+                .to_owned())
+        }
     }
 }
 
@@ -45,7 +48,8 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     if text == "*" || (!text.is_empty() && text.chars().all(is_name)) {
         return Ok(text.to_owned());
     }
-    Err("expected a name without a scheme and a port, such as `wpc.example`, or `*` for any".to_owned())
+    Err("expected a name without a scheme and a port, such as `wpc.example`, or `*` for any"
+        .to_owned())
 }
 
 #[cfg(test)]

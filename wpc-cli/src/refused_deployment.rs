@@ -79,7 +79,8 @@ pub(crate) fn module(failure: Failure, name: &str, source: &Source, packed: &Pac
 
 /// The code of a refusal whose reason is the module.
 fn module_code(refused: &RemoteProblem) -> Option<&'static str> {
-    let of_module = [MODULE_REFUSED, ErrorCode::NotWasm.as_str(), ErrorCode::ModuleTooLarge.as_str()];
+    let of_module =
+        [MODULE_REFUSED, ErrorCode::NotWasm.as_str(), ErrorCode::ModuleTooLarge.as_str()];
     of_module.into_iter().find(|code| *code == refused.code())
 }
 

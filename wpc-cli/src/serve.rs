@@ -31,8 +31,7 @@ use wpc_deploy::{Deployment, Following, Policy, Problem, Reload, Reloader, Setup
 use wpc_host::{Backend, WorkerProcedureCall};
 use wpc_server::{
     Application, Deployments, IdempotencyBounds, OpenTelemetry, Refusal, Server, ServerError,
-    Settings, State,
-    Store,
+    Settings, State, Store,
 };
 
 #[derive(clap::Args)]
@@ -366,9 +365,10 @@ impl Deployed {
     /// What to do if no function is defined. Nodes of a cluster may receive their functions later.
     fn hint(&self, path: &Path) -> Option<String> {
         match self {
-            Self::Manifest(_) if path.exists() => {
-                Some(format!("no function is served: {} defines none", Source::path(path).display()))
-            }
+            Self::Manifest(_) if path.exists() => Some(format!(
+                "no function is served: {} defines none",
+                Source::path(path).display()
+            )),
             Self::Manifest(_) => Some(format!(
                 "no function is served: this folder has no `{}`; name a manifest with `wpc serve MANIFEST`",
                 path.display()

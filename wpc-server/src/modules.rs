@@ -104,7 +104,8 @@ impl Modules {
         {
             return Ok((known, false));
         }
-        let information = WasmModule::new(bytes).name(module_name(found)).inspect_with(&self.options)?;
+        let information =
+            WasmModule::new(bytes).name(module_name(found)).inspect_with(&self.options)?;
         if let Some(refused) = &information.refused {
             return Err(ModuleError::Refused(refused.clone()));
         }

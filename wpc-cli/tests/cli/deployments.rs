@@ -287,11 +287,8 @@ fn problems_of_a_deployment_name_the_manifest_its_line_and_the_module() {
         ("none", 1, "error: wpc.toml:5: function \"g\": failed to read \"./none.wasm\""),
     ] {
         let entry = |name: &str| format!("file = \"{name}.wasm\"\nexport = \"version\"\n");
-        let text = format!(
-            "# A comment.\n[functions.f]\n{}[functions.g]\n{}",
-            entry("good"),
-            entry(name)
-        );
+        let text =
+            format!("# A comment.\n[functions.f]\n{}[functions.g]\n{}", entry("good"), entry(name));
         std::fs::write(folder.path().join("wpc.toml"), text).unwrap();
         let mut deploy = command(&["deploy", "--server", &url]);
         let message = fails_with(code, &run(deploy.current_dir(folder.path())));

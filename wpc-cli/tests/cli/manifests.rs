@@ -181,7 +181,10 @@ file = "f.wasm"
 fn an_error_in_a_manifest_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     for (text, expected) in [
-        ("[pool]\nworkers = 2\ncall_timeout = \"soon\"", "wpc.toml:3: `pool.call_timeout`: invalid value: string \"soon\", expected a duration, such as \"500ms\""),
+        (
+            "[pool]\nworkers = 2\ncall_timeout = \"soon\"",
+            "wpc.toml:3: `pool.call_timeout`: invalid value: string \"soon\", expected a duration, such as \"500ms\"",
+        ),
         ("[pool]\nworker = 2", "wpc.toml:2: unknown field `worker`"),
         ("[functions.f]\nfile = 3", "wpc.toml:2: `functions.f.file`: "),
         ("[functions.f]\nfile = \"f\"\ngrants = [\n1]", "wpc.toml:4: `functions.f.grants`: "),

@@ -136,7 +136,10 @@ fn options_that_would_have_no_effect_are_reported() {
     let path = manifest(folder.path(), "listen = \"127.0.0.1:0\"\n");
     let running = Running::start(&[&["serve", &path], options.as_slice()].concat());
     let warning = running.notice();
-    assert!(warning.starts_with("warning: `--allow read=/none`: /none does not exist"), "{warning}");
+    assert!(
+        warning.starts_with("warning: `--allow read=/none`: /none does not exist"),
+        "{warning}"
+    );
     assert!(running.notice().starts_with("ready: "));
 }
 

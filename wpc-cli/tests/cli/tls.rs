@@ -133,7 +133,8 @@ fn a_self_signed_certificate_is_trusted_unless_it_is_that_of_an_authority() {
     if std::process::Command::new("openssl").arg("version").output().is_err() {
         return;
     }
-    for (but, is_trusted) in [("none", true), (" -addext basicConstraints=critical,CA:FALSE", false)]
+    for (but, is_trusted) in
+        [("none", true), (" -addext basicConstraints=critical,CA:FALSE", false)]
     {
         let authority = Authority::new();
         assert!(self_signed(authority.folder.path(), but));

@@ -200,9 +200,12 @@ impl Deployment {
             let at = entries.get(&owner.name).map_or(0, |entry| entry.span().start);
             let code =
                 if kind == "constant" { "constant_not_defined" } else { "dependency_not_defined" };
-            let is_removed = |(of, removed): &(Kind, String)| of.as_str() == kind && *removed == name;
+            let is_removed =
+                |(of, removed): &(Kind, String)| of.as_str() == kind && *removed == name;
             let message = if removals.iter().any(is_removed) {
-                format!("{owner} needs {kind} \"{name}\", which is removed; keep it, or remove {owner}")
+                format!(
+                    "{owner} needs {kind} \"{name}\", which is removed; keep it, or remove {owner}"
+                )
             } else {
                 format!("{owner} needs {kind} \"{name}\", which is not defined; define it")
             };

@@ -25,10 +25,7 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     }
     // Sockets are created with the permissions of the process's mask. In a folder of this user, no other user can connect
     // before they are restricted.
-    let folder = tempfile::Builder::new()
-        .prefix(".wpc")
-        .rand_bytes(4)
-        .tempdir_in(parent)?;
+    let folder = tempfile::Builder::new().prefix(".wpc").rand_bytes(4).tempdir_in(parent)?;
     let created = folder.path().join("s");
     let listener = UnixListener::bind(&created)?;
     std::fs::set_permissions(&created, Permissions::from_mode(0o600))?;
