@@ -41,7 +41,8 @@ fn source(folder: &Path) -> Source {
 async fn deploy(options: ClusterOptions, nodes: usize) {
     let folder = tempfile::tempdir().unwrap();
     let registry = Registry::new(Connection::open(options, "deployer").await.unwrap());
-    registry.create().await.unwrap();
+    // New servers elect leaders first, which takes a while on a busy machine.
+    eventually("the buckets are created", async || registry.create().await.ok()).await;
     let source = source(folder.path());
     let packed = Packed::read(&source, &source.parse().unwrap()).unwrap();
     let revision = registry.stage(&packed, "ada", None).await.unwrap();
