@@ -245,7 +245,9 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
     server.wait_for_line("refused", "is missing; upload it again");
     let client = Client::of(&server);
     let run = |arguments: &[&str]| {
-        run(command(arguments).current_dir(folder.path()).env("WPC_SERVER", &client.url))
+        crate::process::run(
+            command(arguments).current_dir(folder.path()).env("WPC_SERVER", &client.url),
+        )
     };
     let deployed = out(&run(&["deploy"]));
     let expected = format!("revision {active} is active; its suspended items are defined again\n");

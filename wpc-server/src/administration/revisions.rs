@@ -173,7 +173,7 @@ pub(super) async fn roll_back(
     let body = if request.body().is_end_stream() {
         ToRollBack::default()
     } else {
-        Json::from_request(request, &()).await?.0
+        Json::<ToRollBack>::from_request(request, &()).await?.0
     };
     check_note(body.note.as_ref())?;
     let answer = blocking(move || {

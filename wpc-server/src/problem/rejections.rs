@@ -43,9 +43,11 @@ impl From<PathRejection> for Problem {
 
 /// The text of the innermost error. The outer ones name steps of the framework.
 fn reason(rejected: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(rejected), |error| error.source())
-        .last()
-        .map_or_else(String::new, ToString::to_string)
+    let mut innermost = rejected;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 fn of_path(kind: &ErrorKind) -> String {

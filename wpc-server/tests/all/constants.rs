@@ -32,8 +32,13 @@ fn a_constant_is_set_in_a_new_revision_with_the_rest_of_the_manifest() {
     let server = serve(data.path());
     running(&server);
     let answer = set(&server, "RATE", &json!({ "value": 0.25, "expected": 1 }));
-    let expected =
-        json!({ "active": 2, "previous": 1, "defined": ["constant \"RATE\""], "removed": [] });
+    let expected = json!({
+        "active": 2,
+        "previous": 1,
+        "defined": ["constant \"RATE\""],
+        "removed": [],
+        "pool_outdated": false,
+    });
     assert_eq!((answer.status, answer.json()), (200, expected));
     assert_eq!(manifest_of(&server, 2), MANIFEST.replace("0.5", "0.25"));
     let revision = server.get("/v1/revisions/2", &[]).json()["revision"].clone();
