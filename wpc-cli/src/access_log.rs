@@ -15,6 +15,11 @@ pub(crate) enum AccessLog {
     All,
 }
 
+/// Whether a client only asked which modules it has to upload, as each deployment of new modules does.
+pub(crate) fn is_question(request: &FinishedRequest) -> bool {
+    request.code.as_deref() == Some("modules_missing")
+}
+
 /// The severity of a request's line.
 pub(crate) fn level(request: &FinishedRequest) -> Level {
     match request.status {

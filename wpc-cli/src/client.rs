@@ -171,9 +171,7 @@ impl Client {
         problem
             .map_or_else(|| self.unreachable(&format!("the status is {status}")), Failure::remote)
     }
-}
 
-impl Client {
     /// The problem in terms of the command: its options and variables instead of headers.
     fn explained(&self, mut problem: RemoteProblem) -> RemoteProblem {
         let is_of_stream = problem.code == ErrorCode::YieldsItems.as_str();

@@ -41,6 +41,9 @@ pub(crate) struct DeployArguments {
 pub(crate) struct RollbackArguments {
     /// The revision to return to. Without it, the one that was active before.
     revision: Option<u64>,
+    /// The same, by the name that it has in the API.
+    #[arg(long, value_name = "REVISION", conflicts_with = "revision")]
+    to: Option<u64>,
     /// Roll back only the item of the manifest that defines this function.
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
@@ -101,7 +104,8 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
     let is_activated = !arguments.dry_run && (number != active || has_suspended);
     if is_activated {
         let body = json!({ "revision": number, "expected": active });
-        client.json("POST", "/v1/active", Some(&body))?;
+        let active = client.json("POST", "/v1/active", Some(&body));
+        active.map_err(|failure| refused::manifest(failure, &source, &packed))?;
     }
     if as_json {
         registered["previous"] = active;
@@ -148,7 +152,7 @@ pub(crate) fn rollback(arguments: &RollbackArguments, as_json: bool) -> Result<(
     #[cfg(feature = "cluster")]
     if arguments.server.server.is_none() && arguments.cluster.is_named() {
         let mut rollback = wpc_cluster::Rollback::new();
-        rollback.to = arguments.revision;
+        rollback.to = arguments.revision.or(arguments.to);
         rollback.function.clone_from(&arguments.function);
         rollback.note.clone_from(&arguments.note);
         let found = cluster_deploy::rollback(&arguments.cluster, &rollback)?;
@@ -156,11 +160,12 @@ pub(crate) fn rollback(arguments: &RollbackArguments, as_json: bool) -> Result<(
     }
     let client = arguments.server.required()?;
     let body = json!({
-        "to": arguments.revision,
+        "to": arguments.revision.or(arguments.to),
         "function": arguments.function,
         "note": arguments.note,
     });
-    let changed = client.json("POST", "/v1/rollback", Some(&body))?;
+    let changed = client.json("POST", "/v1/rollback", Some(&body));
+    let changed = changed.map_err(refused::without_lines)?;
     let text = if as_json { format!("{changed}\n") } else { activated(&changed) };
     terminal::print(text.as_bytes())
 }

@@ -17,6 +17,8 @@ pub(crate) const TEST: &str = "test";
 pub(crate) enum Failure {
     /// A system error: a file, a thread, standard input or output.
     Environment(String),
+    /// The reader of standard output is gone, as after `| head`. Nothing is written then.
+    OutputClosed,
     /// The command line is invalid.
     Usage(String),
     /// A project failed to build.
@@ -56,6 +58,7 @@ impl Failure {
             Self::Environment(message) | Self::Usage(message) | Self::Project(message) => {
                 message.clone()
             }
+            Self::OutputClosed => "the reader of standard output is gone".to_owned(),
             Self::Interrupted => "a signal interrupted the build".to_owned(),
             Self::Problems(problems) => {
                 problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
@@ -73,7 +76,7 @@ impl Failure {
 
     fn code(&self) -> &str {
         match self {
-            Self::Environment(_) => ENVIRONMENT,
+            Self::Environment(_) | Self::OutputClosed => ENVIRONMENT,
             Self::Usage(_) => "usage",
             Self::Project(_) => "project",
             Self::Interrupted => "interrupted",
@@ -88,7 +91,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Environment(_) => ExitCode::System,
+            Self::Environment(_) | Self::OutputClosed => ExitCode::System,
             Self::Usage(_) => ExitCode::Usage,
             Self::Project(_) => ExitCode::Project,
             Self::Interrupted => ExitCode::Interrupted,
@@ -120,6 +123,9 @@ impl Failure {
 
     /// Writes the failure to standard error. Write errors are ignored, because the reader may be gone.
     pub(crate) fn write(&self, as_json: bool, interface: Interface) {
+        if matches!(self, Self::OutputClosed) {
+            return;
+        }
         if as_json {
             let _ = writeln!(std::io::stderr(), "{}", json!({ "error": self.json(interface) }));
             return;

@@ -54,7 +54,8 @@ impl LogOptions {
         };
         // Refused clients have lines of their own, whose rate is bounded.
         let is_wanted = move |request: &FinishedRequest| {
-            which == ReportedRequests::All || request.refusal.is_none()
+            let is_usual = request.refusal.is_some() || access_log::is_question(request);
+            which == ReportedRequests::All || !is_usual
         };
         application.on_request(which, move |request: &FinishedRequest| {
             if access_log::level(request) <= least && is_wanted(request) {

@@ -14,7 +14,10 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
             out.write_all(bytes)?;
             out.flush()
         })
-        .map_err(failure)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => failure(error),
+        })
 }
 
 fn failure(error: impl std::fmt::Display) -> Failure {

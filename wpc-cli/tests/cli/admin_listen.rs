@@ -73,7 +73,7 @@ fn a_socket_is_replaced_only_if_no_process_listens_on_it() {
 #[test]
 fn an_address_of_the_administration_that_others_reach_needs_tokens_too() {
     let output = wpc(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"]);
-    let found = fails_with(1, &output);
+    let found = fails_with(2, &output);
     assert!(found.contains("wpc token create") && found.contains("--insecure"), "{found}");
     let output = wpc(&["serve", "--admin-listen", "nowhere"]);
     assert!(fails_with(2, &output).contains("or `unix:PATH`"));

@@ -2,6 +2,7 @@
 
 use crate::process::{command, run, shell};
 use crate::running::{Running, TIMEOUT};
+use crate::signals::signal;
 use crate::support::{err, fails_with, out};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -222,7 +223,10 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
     assert!(manifest.starts_with("# Kept.\n") && manifest.contains(&file), "{manifest}");
     prints(&["rollback"], "defined function \"f\"\nrevision 3 is active\n");
     assert_eq!(client.version("f").0, json!(1));
-    prints(&["rollback", "2", "--function", "f"], "defined function \"f\"\nrevision 4 is active\n");
+    prints(
+        &["rollback", "--to", "2", "--function", "f"],
+        "defined function \"f\"\nrevision 4 is active\n",
+    );
     let history = out(&run(&["history"]));
     let lines: Vec<_> = history.lines().collect();
     assert_eq!(lines.len(), 4, "{history}");
@@ -269,7 +273,7 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
 fn problems_of_a_deployment_name_the_manifest_its_line_and_the_module() {
     let data = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(data.path());
+    let mut server = serve(data.path());
     let url = Client::of(&server).url;
     let module = version(1);
     let imports = "(module (import \"wpc\" \"wpc_random\" (func (param i32 i32))) (func (export \"version\") (result i64) i64.const 1))";
@@ -297,6 +301,12 @@ fn problems_of_a_deployment_name_the_manifest_its_line_and_the_module() {
         assert!(message.starts_with(refused), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
+    signal(&server, "TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    let log = server.all_notices();
+    assert!(log.iter().any(|line| line.contains("deployment_refused")), "{log:?}");
+    // A request for the modules to upload does not count as a failed one.
+    assert!(!log.iter().any(|line| line.contains("modules_missing")), "{log:?}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn the_commands_about_calls_in_the_manual_of_the_server_work() {
     let manual = std::fs::read_to_string(root("docs/server.md")).unwrap();
     let (calls, _) = manual.split_once("## Idempotency\n").unwrap();
     let (start, rest) = calls.split_once("$ wpc serve\n").unwrap();
-    let background = "$ wpc serve --listen 127.0.0.1:7071 2> log & server=$!\n$ until grep ready: log; do kill -0 $server || break; sleep 0.1; done\n";
+    let background = "$ wpc serve --listen 127.0.0.1:7071 2> log & server=$!\n$ until grep -s ready: log; do kill -0 $server || break; sleep 0.1; done\n";
     let end = "```console\n$ kill $server\n```\n";
     // Without the progress that curl writes if its output is not a terminal.
     let text = format!("{start}{background}{rest}{end}").replace("$ curl ", "$ curl --silent ");

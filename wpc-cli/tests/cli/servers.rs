@@ -1,6 +1,6 @@
 //! `wpc serve`, and the commands that use it.
 
-use crate::process::{command, run};
+use crate::process::{command, run, shell};
 use crate::running::{Running, write};
 use crate::signals::signal;
 use crate::support::{err, fails_with, out, root, sdk, wpc};
@@ -98,6 +98,14 @@ fn items_of_a_server_are_printed_as_they_arrive() {
 }
 
 #[test]
+fn a_stream_ends_without_a_message_when_its_reader_is_gone() {
+    let (_server, url, _folder) = serve(&[]);
+    let script = "\"$0\" call --server \"$1\" numbers 18446744073709551615 --stream | head -n 2";
+    let ran = run(&mut shell(script, &[env!("CARGO_BIN_EXE_wpc"), &url]));
+    assert_eq!((out(&ran).as_str(), err(&ran).as_str()), ("0\n1\n", ""));
+}
+
+#[test]
 fn idempotency_keys_are_accepted_with_the_option() {
     let (_server, url, _folder) = serve(&["--idempotency"]);
     let agent: ureq::Agent =
@@ -184,7 +192,7 @@ fn constants_and_secrets_of_a_server_are_set_listed_and_removed() {
         fails_with(2, &constant(&["set", "RATE", "1", "--secret", "env:A"])).contains("--secret")
     );
     assert!(fails_with(3, &constant(&["remove", "RATE"])).contains("constant_not_found"));
-    assert!(fails_with(2, &constant(&["set", "a/b", "1"])).contains("a/b"));
+    assert!(fails_with(3, &constant(&["set", "a/b", "1"])).contains("a/b"));
     let text = fails_with(3, &constant(&["set", "OTHER", "--secret", "env:OTHER"]));
     assert!(text.contains("`--allow secret=env:OTHER`") && !text.contains("wpc.toml"), "{text}");
     let untyped = fails_with(3, &constant(&["set", "N", "3"]));
@@ -197,28 +205,26 @@ fn a_constant_that_a_function_needs_is_not_removed_or_set_to_another_type() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data").display().to_string();
     let (_server, url, own) = serve(&["--data", &folder]);
-    for name in ["rust", "path"] {
-        let from = match name {
-            "rust" => root("examples/languages/wasm/rust.wasm"),
-            _ => root("examples/guests/wasm/path.wasm"),
-        };
+    for name in ["function1", "path"] {
+        let from = root(&format!("examples/guests/wasm/{name}.wasm"));
         std::fs::copy(from, own.path().join(format!("{name}.wasm"))).unwrap();
     }
     let manifest = write(
         own.path(),
-        "[constants]\nGREETING = \"Hello\"\n[dependencies.path_dep]\nfile = \"path.wasm\"\n[functions.greet]\nfile = \"rust.wasm\"\n",
+        "[constants]\nSERVICE_PREFIX = \"demo\"\n[dependencies.path_dep]\nfile = \"path.wasm\"\n[functions.label]\nfile = \"function1.wasm\"\nexport = \"WPCFunction1\"\n",
     );
     let deployed = wpc(&["deploy", &manifest, "--server", &url]);
     assert!(deployed.status.success(), "{}", err(&deployed));
     let constant = |arguments: &[&str]| {
         run(command(&[&["constant"], arguments].concat()).env("WPC_SERVER", &url))
     };
-    let removed = fails_with(3, &constant(&["remove", "GREETING"]));
-    let expected = "error: function \"greet\" needs constant \"GREETING\", which is removed; keep it, or remove function \"greet\" (constant_not_defined)\n";
+    let removed = fails_with(3, &constant(&["remove", "SERVICE_PREFIX"]));
+    let expected = "error: function \"label\" needs constant \"SERVICE_PREFIX\", which is removed; keep it, or remove function \"label\" (constant_not_defined)\n";
     assert_eq!(removed, expected);
-    let set = fails_with(3, &constant(&["set", "GREETING", "7"]));
-    assert!(set.starts_with("error: constant \"GREETING\": "), "{set}");
-    assert!(!set.contains("failed to encode") && set.matches("GREETING").count() < 3, "{set}");
+    let set = fails_with(3, &constant(&["set", "SERVICE_PREFIX", "7"]));
+    assert!(set.starts_with("error: constant \"SERVICE_PREFIX\": "), "{set}");
+    assert!(!set.contains("failed to encode"), "{set}");
+    assert!(set.matches("SERVICE_PREFIX").count() < 3, "{set}");
 }
 
 #[test]
