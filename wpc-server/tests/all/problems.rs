@@ -52,12 +52,15 @@ fn the_type_of_a_problem_refers_to_its_description() {
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")));
 }
 
+/// A method and a path, headers and a body; and a part of the detail of its problem.
+type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str);
+
 #[test]
 fn a_malformed_request_is_described_in_the_terms_of_http() {
     let data = tempfile::tempdir().unwrap();
     let server = crate::deployed::serve(data.path());
     const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
-    let rows: &[(&str, &str, &[(&str, &str)], &[u8], &str)] = &[
+    let rows: &[Row<'_>] = &[
         (
             "POST",
             "/v1/functions/f/call?timeot=1s",
