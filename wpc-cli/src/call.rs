@@ -3,6 +3,9 @@
 use crate::cache::Cache;
 use crate::client::{Client, ServerOptions, named_by_variable};
 use crate::failure::Failure;
+#[cfg(feature = "cluster")]
+use crate::remedy::Definition;
+use crate::remedy::{Caller, Interface};
 use crate::target::Target;
 use crate::{remote_call, terminal, text};
 use serde_json::{Value, json};
@@ -44,6 +47,16 @@ impl Arguments {
             return true;
         }
         self.server.server.is_some()
+    }
+
+    /// How the called function is defined.
+    pub(crate) fn interface(&self) -> Interface {
+        let local = self.target.interface(Caller::Call);
+        #[cfg(feature = "cluster")]
+        if self.server.server.is_none() && self.cluster.is_named() {
+            return Interface { definition: Definition::Cluster, ..local };
+        }
+        local
     }
 }
 

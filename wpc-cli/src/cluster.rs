@@ -5,8 +5,8 @@ use crate::failure::Failure;
 use crate::terminal;
 use crate::text::{count, escape};
 use std::io::Write as _;
-use std::path::PathBuf;
-use wpc_cluster::{Check, CheckedRole, Level, NodeName};
+use std::path::{Path, PathBuf};
+use wpc_cluster::{Check, CheckedRole, Level, NodeName, UserKey};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -75,7 +75,7 @@ fn check(arguments: &CheckArguments, as_json: bool) -> Result<(), Failure> {
     if arguments.url.is_some() {
         cluster.cluster.clone_from(&arguments.url);
     }
-    let cluster = cluster.required(&std::env::temp_dir())?;
+    let cluster = cluster.required()?;
     let roles = arguments.role.iter().map(|role| match role {
         Role::Client => CheckedRole::Client,
         Role::TrustedClient => CheckedRole::TrustedClient,
@@ -121,15 +121,30 @@ fn report(check: &Check) -> String {
     text
 }
 
-fn key(file: &std::path::Path, as_json: bool) -> Result<(), Failure> {
-    let key = wpc_cluster::UserKey::new().map_err(failure)?;
+/// The failure of a new key whose file exists.
+fn existing(file: &Path) -> Failure {
+    let seed = std::fs::read_to_string(file).ok();
+    let key = seed.and_then(|seed| UserKey::from_seed(&seed).ok());
+    let found = key.map_or_else(
+        || "is not the seed of a user".to_owned(),
+        |key| format!("has the seed of the public key {}", key.public_key()),
+    );
+    let file = file.display();
+    Failure::usage(format!("{file} exists and {found}; use it, or name a new file"))
+}
+
+fn key(file: &Path, as_json: bool) -> Result<(), Failure> {
+    let key = UserKey::new().map_err(failure)?;
     let failed =
         |error: std::io::Error| Failure::environment(format!("{}: {error}", file.display()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut written = options.open(file).map_err(failed)?;
+    let mut written = options.open(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => existing(file),
+        _ => failed(error),
+    })?;
     written.write_all(format!("{}\n", key.seed()).as_bytes()).map_err(failed)?;
     let text = if as_json {
         serde_json::json!({ "public_key": key.public_key() }).to_string()

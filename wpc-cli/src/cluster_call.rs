@@ -10,7 +10,8 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use wpc_cluster::Client;
 use wpc_host::{
-    BackendReply, CallArguments, CallOptions, ReplyFormat, ReplyValue, StreamOptions, StreamPart,
+    BackendReply, CallArguments, CallOptions, CallOutcome, ErrorCode, ErrorReport, ReplyFormat,
+    ReplyValue, StreamOptions, StreamPart,
 };
 
 /// Calls the function, and prints its result as a local call does.
@@ -23,8 +24,11 @@ pub(crate) fn run(
     let function = target.remote_function()?;
     let values = CallArguments::Positional(target.untyped_values()?);
     let options = target.remote_options();
-    arguments.required(&std::env::temp_dir())?.run(async |cluster| {
+    arguments.required()?.run(async |cluster| {
         let client = Client::connect(cluster).await.map_err(failure)?;
+        if client.snapshot().revision.is_none() {
+            return Err(nothing_active(function, &client));
+        }
         if is_stream {
             return stream(&client, function, values, options, as_json).await;
         }
@@ -37,6 +41,16 @@ pub(crate) fn run(
         }
         Ok(())
     })?
+}
+
+/// The failure of a call to a cluster without functions.
+fn nothing_active(function: &str, client: &Client) -> Failure {
+    let namespace = &client.connection().options().namespace;
+    let text = format!(
+        "function \"{function}\" is not defined: nothing is active in the namespace \"{namespace}\"; deploy a manifest with `wpc deploy --cluster`"
+    );
+    let report = ErrorReport::new(ErrorCode::FunctionNotDefined, CallOutcome::NotStarted, text);
+    Failure::Host(report.into())
 }
 
 /// Prints each item as soon as it arrives.

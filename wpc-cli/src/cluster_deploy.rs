@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::future::Future;
 use std::io::Write as _;
 use std::time::Duration;
-use wpc_cluster::{Connection, Error, Quorum, Readiness, Registry, Revision, Rollback};
+use wpc_cluster::{Activation, Connection, Error, Quorum, Readiness, Registry, Revision, Rollback};
 use wpc_deploy::document::{Packed, differences};
 use wpc_deploy::{Manifest, Source};
 
@@ -29,7 +29,7 @@ fn run<F: Future<Output = Result<Found, Error>>>(
     arguments: &ClusterArguments,
     command: impl FnOnce(Registry) -> F,
 ) -> Result<Found, Failure> {
-    let found = arguments.required(&std::env::temp_dir())?.run(async |options| {
+    let found = arguments.required()?.run(async |options| {
         let connection = Connection::open(options, "wpc").await?;
         command(Registry::new(connection)).await
     })?;
@@ -81,10 +81,27 @@ pub(crate) fn deploy(
             let end = format!("nothing has changed; revision {number} is active\n");
             return Ok((found, shown + &end));
         }
-        let ready = activate(&registry, &revision, active, nodes).await?;
+        let ready = activate(&registry, &revision, active, nodes).await;
+        let ready = ready.map_err(|error| of_source(error, source, &packed))?;
         found["nodes"] = json!(ready.ready);
         Ok((found, shown + &activated(&ready)))
     })
+}
+
+/// An error in the terms of the manifest that was deployed: its path, and the paths of modules instead of their hashes.
+fn of_source(mut error: Error, source: &Source, packed: &Packed) -> Error {
+    if let Error::Refused { refusals, .. } = &mut error {
+        for problem in refusals.iter_mut().flat_map(|refusal| &mut refusal.problems) {
+            for entry in &packed.entries {
+                *problem = problem.replace(&entry.module, &entry.file.display().to_string());
+            }
+            // Only the names of modules differ from those of the manifest's text.
+            if let Some(rest) = problem.strip_prefix("line ") {
+                *problem = format!("{}:{rest}", source.path.display());
+            }
+        }
+    }
+    error
 }
 
 /// Waits for the nodes, and activates a revision.
@@ -165,20 +182,64 @@ pub(crate) fn history(arguments: &ClusterArguments, listed: &Listed) -> Result<F
             Listed::Last(limit) => {
                 let active = registry.active().await?.map(|active| active.revision);
                 let revisions = registry.revisions(limit).await?;
-                let shown = revisions.iter().map(|revision| line(revision, active)).collect();
-                Ok((json!({ "active": active, "revisions": revisions }), shown))
+                let activations = registry.activations().await?;
+                let never = never_active(&revisions, &activations);
+                let state = |number| State::of(number, active, &never);
+                let line = |revision: &Revision| line(revision, state(revision.number));
+                let shown = revisions.iter().map(line).collect();
+                let found =
+                    json!({ "active": active, "revisions": revisions, "never_active": never });
+                Ok((found, shown))
             }
         }
     })
 }
 
+/// The revisions that were never active: they were refused, abandoned, or wait for nodes. What was active before the oldest activation
+/// that the registry keeps is not known.
+fn never_active(revisions: &[Revision], activations: &[Activation]) -> Vec<u64> {
+    let is_complete = activations.last().is_none_or(|first| first.previous.is_none());
+    let oldest = activations.iter().map(|activation| activation.revision).min();
+    let oldest = oldest.filter(|_| !is_complete).unwrap_or(0);
+    let was_active = |number| activations.iter().any(|it| it.revision == number);
+    let numbers = revisions.iter().map(|revision| revision.number);
+    numbers.filter(|number| *number > oldest && !was_active(*number)).collect()
+}
+
+/// The state of a revision in the history.
+enum State {
+    Active,
+    NeverActive,
+    Earlier,
+}
+
+impl State {
+    fn of(number: u64, active: Option<u64>, never_active: &[u64]) -> Self {
+        if Some(number) == active {
+            Self::Active
+        } else if never_active.contains(&number) {
+            Self::NeverActive
+        } else {
+            Self::Earlier
+        }
+    }
+}
+
+/// How many characters of a public key identify it.
+const SHORT_KEY: usize = 12;
+
 /// A revision as a line; the active one is marked.
-fn line(revision: &Revision, active: Option<u64>) -> String {
-    let mark = if Some(revision.number) == active { '*' } else { ' ' };
+fn line(revision: &Revision, state: State) -> String {
+    let (mark, state) = match state {
+        State::Active => ('*', ""),
+        State::NeverActive => (' ', "  (never active)"),
+        State::Earlier => (' ', ""),
+    };
+    let signer = revision.signer.as_deref().map(|key| key.get(..SHORT_KEY).unwrap_or(key));
+    let signer = signer.map_or_else(String::new, |key| format!(" ({key}…)"));
     let note = revision.note.as_deref().map_or_else(String::new, |note| format!("  {note}"));
-    let shown =
-        format!("{mark} {:>4}  {}  {}{note}", revision.number, revision.at, revision.author);
-    escape(&shown) + "\n"
+    let Revision { number, at, author, .. } = revision;
+    escape(&format!("{mark} {number:>4}  {at}  {author}{signer}{state}{note}")) + "\n"
 }
 
 pub(crate) fn list(arguments: &ClusterArguments) -> Result<Found, Failure> {

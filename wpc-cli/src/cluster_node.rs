@@ -1,6 +1,6 @@
 //! `wpc serve --cluster`: a server that is a node of a cluster.
 
-use crate::cluster_options::{Cluster, ClusterArguments, failure};
+use crate::cluster_options::{Cluster, ClusterArguments, Development, failure};
 use crate::event_log;
 use crate::failure::Failure;
 use serde_json::json;
@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use wpc_cluster::{DevelopmentServer, Node, NodeName, NodeOptions};
+use wpc_cluster::{Node, NodeName, NodeOptions};
 use wpc_deploy::{Apply, Deployment, Manifest, Problem, Report, Setup, Source};
 use wpc_host::Backend;
 
@@ -42,7 +42,7 @@ pub(crate) struct Joining {
 /// A node, with the server for development if this process started one.
 pub(crate) struct Joined {
     pub(crate) node: Node,
-    _development: Option<DevelopmentServer>,
+    _development: Option<Development>,
 }
 
 /// The manifest of a node, of which only the tables `[pool]` and `[server]` count.
@@ -58,8 +58,8 @@ impl Joining {
         source: &Source,
         setup: Setup,
     ) -> Option<Result<Self, Failure>> {
-        let own = data.map_or_else(std::env::temp_dir, Path::to_owned);
-        let cluster = arguments.cluster.cluster(&own.join("nats"))?;
+        let own = data.map(|data| data.join("nats"));
+        let cluster = arguments.cluster.cluster(own.as_deref())?;
         let joining = || {
             let cluster = cluster?;
             if !is_insecure {
@@ -87,6 +87,16 @@ impl Joining {
         as_json: bool,
     ) -> Result<Joined, Failure> {
         let Self { deployment, cluster, options } = self;
+        if let Some(notice) = cluster.development.as_ref().and_then(Development::notice) {
+            let line = if as_json {
+                let time = event_log::time(std::time::SystemTime::now());
+                json!({ "event": "nats", "time": time, "message": notice }).to_string()
+            } else {
+                notice
+            };
+            // The reader of standard error may be gone.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
         let joining = Node::join(options, cluster.options, deployment, backend);
         let node = runtime.block_on(joining).map_err(failure)?;
         report(&node, as_json);

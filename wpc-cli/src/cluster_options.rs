@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
-use wpc_cluster::{ClusterOptions, Credentials, DevelopmentServer};
+use tempfile::TempDir;
+use wpc_cluster::{ClusterOptions, Credentials, DevelopmentServer, UserKey};
 
 /// The cluster of a command.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -53,7 +54,41 @@ pub(crate) struct ClusterArguments {
 pub(crate) struct Cluster {
     pub(crate) options: ClusterOptions,
     /// Ends when it is dropped.
-    pub(crate) development: Option<DevelopmentServer>,
+    pub(crate) development: Option<Development>,
+}
+
+/// A server for development.
+pub(crate) struct Development {
+    server: DevelopmentServer,
+    folder: PathBuf,
+    /// Deletes the folder after the end of the server, if no other one was chosen.
+    temporary: Option<TempDir>,
+}
+
+impl Development {
+    /// Uses the server of this machine, or starts one that stores its data in a folder; without one, in a temporary folder of its own.
+    fn start(folder: Option<&Path>) -> Result<Self, Failure> {
+        let temporary = match folder {
+            Some(_) => None,
+            None => Some(TempDir::with_prefix("wpc-nats-").map_err(|error| {
+                Failure::environment(format!("the folder of the NATS server: {error}"))
+            })?),
+        };
+        let chosen = folder.or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
+        let server = DevelopmentServer::start(chosen).map_err(failure)?;
+        Ok(Self { server, folder: chosen.to_owned(), temporary })
+    }
+
+    /// What was started; `None` if a server ran already.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let end = match &self.temporary {
+            Some(_) => "it ends with this process, and its data is deleted; `--data` keeps it",
+            None => "it ends with this process",
+        };
+        let (url, folder) = (self.server.url(), self.folder.display());
+        let is_own = self.server.is_own();
+        is_own.then(|| format!("started a NATS server at {url} with its data in {folder}; {end}"))
+    }
 }
 
 impl Cluster {
@@ -80,26 +115,26 @@ impl ClusterArguments {
         self.cluster.as_deref().is_some_and(|named| !named.is_empty())
     }
 
-    /// The cluster, if the options name one. A server for development stores its data in `folder`.
-    pub(crate) fn cluster(&self, folder: &Path) -> Option<Result<Cluster, Failure>> {
+    /// The cluster, if the options name one. A server for development stores its data in `folder`, if one is given.
+    pub(crate) fn cluster(&self, folder: Option<&Path>) -> Option<Result<Cluster, Failure>> {
         let named = self.cluster.as_deref().filter(|named| !named.is_empty())?;
         Some(self.named(named, folder))
     }
 
     /// The cluster of a command that needs one.
-    pub(crate) fn required(&self, folder: &Path) -> Result<Cluster, Failure> {
-        self.cluster(folder).unwrap_or_else(|| {
+    pub(crate) fn required(&self) -> Result<Cluster, Failure> {
+        self.cluster(None).unwrap_or_else(|| {
             let text = "no cluster is named; name one with `--cluster URL` or WPC_CLUSTER";
             Err(Failure::usage(text))
         })
     }
 
-    fn named(&self, named: &str, folder: &Path) -> Result<Cluster, Failure> {
+    fn named(&self, named: &str, folder: Option<&Path>) -> Result<Cluster, Failure> {
         let development = match named {
-            DEVELOPMENT => Some(DevelopmentServer::start(folder).map_err(failure)?),
+            DEVELOPMENT => Some(Development::start(folder)?),
             _ => None,
         };
-        let url = development.as_ref().map_or(named, DevelopmentServer::url);
+        let url = development.as_ref().map_or(named, |development| development.server.url());
         let options = self.options(url)?;
         options.validate().map_err(failure)?;
         Ok(Cluster { options, development })
@@ -114,7 +149,10 @@ impl ClusterArguments {
                     let seed = std::fs::read_to_string(file).map_err(|error| {
                         Failure::environment(format!("--cluster-nkey {}: {error}", file.display()))
                     })?;
-                    Credentials::Nkey(seed.trim().to_owned())
+                    let key = UserKey::from_seed(&seed).map_err(|error| {
+                        Failure::usage(format!("--cluster-nkey {}: {error}", file.display()))
+                    })?;
+                    Credentials::Nkey(key.seed().to_owned())
                 }
                 (None, None, Some(file)) => Credentials::File(file.clone()),
                 (None, None, None) => Credentials::None,
@@ -140,6 +178,8 @@ pub(crate) fn failure(error: wpc_cluster::Error) -> Failure {
     match error {
         wpc_cluster::Error::Options(text) => Failure::usage(text),
         wpc_cluster::Error::Problems(problems) => Failure::Problems(problems),
+        wpc_cluster::Error::NothingBefore => Failure::NothingToRollBack(error.to_string()),
+        error @ wpc_cluster::Error::Refused { .. } => Failure::Refused(error.to_string()),
         error => Failure::environment(error.to_string()),
     }
 }
@@ -148,7 +188,6 @@ pub(crate) fn failure(error: wpc_cluster::Error) -> Failure {
 mod tests {
     use super::*;
     use clap::Parser as _;
-    use wpc_cluster::UserKey;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -161,8 +200,7 @@ mod tests {
     }
 
     fn options(words: &[&str]) -> Result<ClusterOptions, String> {
-        let folder = Path::new("unused");
-        let found = parsed(words).required(folder).map(|cluster| cluster.options);
+        let found = parsed(words).required().map(|cluster| cluster.options);
         found.map_err(|failure| failure.message(crate::remedy::Interface::OPTIONS))
     }
 
@@ -190,8 +228,8 @@ mod tests {
         assert!(found.credentials == Credentials::Token("secret".to_owned()));
         let folder = tempfile::tempdir().unwrap();
         let seed = folder.path().join("seed");
-        std::fs::write(&seed, "SUxyz\n").unwrap();
         let key = UserKey::new().unwrap();
+        std::fs::write(&seed, format!("{}\n", key.seed())).unwrap();
         let keys = format!("{0},{0}", key.public_key());
         let words = [
             &url[..],
@@ -210,7 +248,7 @@ mod tests {
         ]
         .concat();
         let found = options(&words).unwrap();
-        assert!(found.credentials == Credentials::Nkey("SUxyz".to_owned()));
+        assert!(found.credentials == Credentials::Nkey(key.seed().to_owned()));
         assert_eq!(found.deployers, [key.public_key(), key.public_key()]);
         assert_eq!(found.ca.as_deref(), Some(Path::new("ca.pem")));
         assert_eq!(found.certificate, Some(("c".into(), "k".into())));
@@ -229,6 +267,12 @@ mod tests {
             let error = options(words).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let seed = folder.path().join("public");
+        std::fs::write(&seed, UserKey::new().unwrap().public_key()).unwrap();
+        let seed = seed.to_str().unwrap();
+        let error = options(&["--cluster", "x", "--cluster-nkey", seed]).unwrap_err();
+        assert!(error.contains(seed) && error.contains("expected the seed"), "{error}");
         let both = ["wpc", "--cluster-token", "t", "--cluster-nkey", "f"];
         assert!(Command::try_parse_from(both).is_err());
         assert!(Command::try_parse_from(["wpc", "--cluster-key", "k"]).is_err());

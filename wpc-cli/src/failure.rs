@@ -27,6 +27,10 @@ pub(crate) enum Failure {
     Interrupted,
     /// All problems that were found in files.
     Problems(Vec<Problem>),
+    /// Nodes of a cluster refused a revision: a line for each group of nodes, with the codes of their errors.
+    Refused(String),
+    /// No revision of a cluster was active before.
+    NothingToRollBack(String),
     Host(Error),
     /// A stream failed after some items.
     Stream(StreamError),
@@ -55,9 +59,11 @@ impl Failure {
     /// The message without its code, in the terms of the interface.
     pub(crate) fn message(&self, interface: Interface) -> String {
         match self {
-            Self::Environment(message) | Self::Usage(message) | Self::Project(message) => {
-                message.clone()
-            }
+            Self::Environment(message)
+            | Self::Usage(message)
+            | Self::Project(message)
+            | Self::Refused(message)
+            | Self::NothingToRollBack(message) => message.clone(),
             Self::OutputClosed => "the reader of standard output is gone".to_owned(),
             Self::Interrupted => "a signal interrupted the build".to_owned(),
             Self::Problems(problems) => {
@@ -81,6 +87,8 @@ impl Failure {
             Self::Project(_) => "project",
             Self::Interrupted => "interrupted",
             Self::Problems(_) => "problems",
+            Self::Refused(_) => "refused",
+            Self::NothingToRollBack(_) => "nothing_to_roll_back",
             Self::Host(error) => error.code().as_str(),
             Self::Remote(problem) => problem.code(),
             Self::Stream(StreamError { error, .. }) | Self::Misspelt { error, .. } => {
@@ -92,9 +100,10 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Environment(_) | Self::OutputClosed => ExitCode::System,
-            Self::Usage(_) => ExitCode::Usage,
+            Self::Usage(_) | Self::NothingToRollBack(_) => ExitCode::Usage,
             Self::Project(_) => ExitCode::Project,
             Self::Interrupted => ExitCode::Interrupted,
+            Self::Refused(_) => ExitCode::Rejected,
             Self::Problems(problems) => {
                 let has = |code| problems.iter().any(|problem| problem.code == code);
                 if has(TEST) {
@@ -134,6 +143,7 @@ impl Failure {
         let mut err = anstream::stderr();
         let lines = match self {
             Self::Problems(problems) => problems.iter().map(Problem::to_string).collect(),
+            Self::Refused(text) => text.lines().map(str::to_owned).collect(),
             failure => vec![format!("{} ({})", failure.message(interface), failure.code())],
         };
         for line in lines {

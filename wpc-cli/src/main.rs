@@ -121,22 +121,22 @@ the language cannot record in the module:
     /// Check whether a server is ready.
     #[command(after_help = health::HELP)]
     Health(health::Arguments),
-    /// Deploy a manifest to a running server, which was started with `wpc serve --data`.
+    /// Deploy a manifest to a cluster, or to a running server, which was started with `wpc serve --data`.
     #[command(after_help = deploy::DEPLOY_HELP)]
     Deploy(deploy::DeployArguments),
-    /// Roll a running server, or one of its functions, back to an earlier revision.
+    /// Roll a cluster or a running server, or one of its functions, back to an earlier revision.
     #[command(after_help = deploy::ROLLBACK_HELP)]
     Rollback(deploy::RollbackArguments),
     /// Make a running server refuse new calls, or accept them again.
     #[command(after_help = drain::HELP)]
     Drain(drain::Arguments),
-    /// List the revisions of a running server, newest first.
+    /// List the revisions of a cluster or of a running server, newest first.
     #[command(after_help = history::HISTORY_HELP)]
     History(history::HistoryArguments),
     /// Print the events of a running server.
     #[command(after_help = logs::HELP)]
     Logs(logs::Arguments),
-    /// List the functions of a running server.
+    /// List the functions of a cluster or of a running server.
     #[command(
         after_help = "Examples:\n  wpc ls --server http://127.0.0.1:7071\n  wpc ls --cluster nats://127.0.0.1:4222"
     )]
@@ -218,7 +218,7 @@ fn main() -> std::process::ExitCode {
         | Command::Deploy(_)
         | Command::Test(_)
         | Command::Build(_) => Interface::MANIFEST,
-        Command::Call(call) => call.target.interface(Caller::Call),
+        Command::Call(call) => call.interface(),
         Command::Bench(bench) => bench.target.interface(Caller::Bench),
         _ => Interface::OPTIONS,
     };

@@ -1,6 +1,8 @@
 //! Why an operation of a cluster other than a call failed.
 
 use crate::names::NodeName;
+use crate::options::{ClusterOptions, Credentials};
+use crate::registry::Refusal;
 use async_nats::{ConnectError, ConnectErrorKind};
 use wpc_deploy::Problem;
 
@@ -66,12 +68,20 @@ pub enum Error {
     /// The manifest, or a module of it, is refused.
     #[error("{}", problems(.0))]
     Problems(Vec<Problem>),
+    /// Nodes refuse to run a revision. It stays registered and is not active.
+    #[error("{}", refused(*.revision, .refusals))]
+    Refused {
+        /// The revision.
+        revision: u64,
+        /// The nodes that refuse it, by their reasons.
+        refusals: Vec<Refusal>,
+    },
     /// Too few nodes are ready to run a revision. It stays registered and is not active.
     #[error("revision {revision} was not activated: {reason}")]
     NotReady {
         /// The revision.
         revision: u64,
-        /// Which nodes refuse it, or did not report in time.
+        /// Which nodes did not report in time.
         reason: String,
     },
     /// A file cannot be read or written.
@@ -85,12 +95,20 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error of a failed connection to these servers, with what to do about it.
-    pub(crate) fn connect(servers: String, error: &ConnectError) -> Self {
+    /// The error of a failed connection with these options, with what to do about it.
+    pub(crate) fn connect(options: &ClusterOptions, error: &ConnectError) -> Self {
         let text = error.to_string();
         let is_tls =
             ["certificate", "Certificate", "tls", "TLS"].iter().any(|word| text.contains(word));
         let reason = match error.kind() {
+            ConnectErrorKind::AuthorizationViolation
+                if options.effective_credentials() == Credentials::None
+                    && options.certificate.is_none() =>
+            {
+                "the server requires credentials, and none were passed; pass the seed of an nkey with `--cluster-nkey`, a credentials \
+                 file with `--cluster-credentials`, or a token with `--cluster-token`"
+                    .to_owned()
+            }
             ConnectErrorKind::AuthorizationViolation => {
                 "the server refused the credentials; compare the token, the password or the nkey with its configuration"
                     .to_owned()
@@ -101,21 +119,31 @@ impl Error {
             ConnectErrorKind::ServerParse => {
                 format!("{text}; an address is such as `nats://127.0.0.1:4222`")
             }
-            ConnectErrorKind::Tls => format!("TLS failed: {text}"),
-            _ if is_tls => format!(
-                "TLS failed: {text}; pass the certificate of the server's authority, and a certificate of this process if \
-                 the server requires one"
-            ),
+            ConnectErrorKind::Tls => tls(&text),
+            _ if is_tls => tls(&text),
             ConnectErrorKind::TimedOut => format!("{text}; is a NATS server running there?"),
             ConnectErrorKind::Io => format!("{text}; is a NATS server running there?"),
             _ => text,
         };
-        Self::Connect { servers, reason }
+        Self::Connect { servers: options.reported_servers(), reason }
     }
+}
+
+fn tls(text: &str) -> String {
+    format!(
+        "TLS failed: {text}; pass the certificate of the server's authority with `--cluster-ca`, and one of this process with \
+         `--cluster-certificate` if the server requires one"
+    )
 }
 
 fn revision(number: Option<u64>) -> String {
     number.map_or_else(|| "none".to_owned(), |number| format!("revision {number}"))
+}
+
+fn refused(revision: u64, refusals: &[Refusal]) -> String {
+    let lines =
+        refusals.iter().map(|refusal| format!("revision {revision} was not activated: {refusal}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn problems(problems: &[Problem]) -> String {

@@ -53,7 +53,7 @@ pub use names::{InvalidNodeName, NodeName};
 pub use node::{Node, NodeOptions};
 pub use options::{ClusterOptions, Credentials};
 pub use registry::{
-    Activation, Following, Index, Quorum, Readiness, Registry, Revision, Rollback, Waiting,
+    Activation, Following, Index, Quorum, Readiness, Refusal, Registry, Revision, Rollback, Waiting,
 };
 pub use snapshot::Snapshot;
 pub use user_key::UserKey;

@@ -4,7 +4,7 @@ use crate::error::Error;
 use nkeys::{KeyPair, KeyPairType};
 use std::fmt;
 
-/// A new key of a user of NATS servers. The process has the seed, and the server has the public key.
+/// The key of a user of NATS servers. The process has the seed, and the server has the public key.
 pub struct UserKey {
     seed: String,
     public_key: String,
@@ -19,6 +19,22 @@ impl UserKey {
     pub fn new() -> Result<Self, Error> {
         let pair = KeyPair::new_user();
         let seed = pair.seed().map_err(|error| Error::Options(error.to_string()))?;
+        Ok(Self { seed, public_key: pair.public_key() })
+    }
+
+    /// The key with this seed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] if it is not the seed of a user.
+    pub fn from_seed(seed: &str) -> Result<Self, Error> {
+        let seed = seed.trim().to_owned();
+        let found = KeyPair::from_seed(&seed).ok();
+        let pair = found.filter(|pair| pair.key_pair_type() == KeyPairType::User);
+        let pair = pair.ok_or_else(|| {
+            let text = "expected the seed of the nkey of a user, which starts with `SU` and which `wpc cluster key` writes";
+            Error::Options(text.to_owned())
+        })?;
         Ok(Self { seed, public_key: pair.public_key() })
     }
 

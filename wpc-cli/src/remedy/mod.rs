@@ -19,6 +19,8 @@ pub(crate) enum Definition {
     /// A command's options.
     Options,
     Manifest,
+    /// The manifest that was deployed to a cluster.
+    Cluster,
 }
 
 /// What makes calls.
@@ -45,7 +47,7 @@ impl Interface {
     fn names(self) -> SettingNames {
         let [limit, option, call_option] = match self.definition {
             Definition::Options => OPTION_NAMES,
-            Definition::Manifest => NAMES,
+            Definition::Manifest | Definition::Cluster => NAMES,
         };
         let call_option = match self.caller {
             Caller::Call | Caller::Bench => OPTION_NAMES[2],
@@ -108,7 +110,15 @@ pub(crate) fn remedy_text(remedy: &Remedy, interface: Interface) -> String {
             names.dedup();
             format!("raise {}", names.join(" or "))
         }
-        (remedy, Definition::Manifest) => wpc_deploy::remedy::remedy_text(remedy),
+        (Remedy::Define(Definable::Function), Definition::Cluster) => {
+            "choose one of the functions that `wpc ls --cluster` lists".to_owned()
+        }
+        (Remedy::CompareSignature, Definition::Cluster) => {
+            "compare the types with the signature that `wpc ls --cluster` lists".to_owned()
+        }
+        (remedy, Definition::Manifest | Definition::Cluster) => {
+            wpc_deploy::remedy::remedy_text(remedy)
+        }
         (remedy, Definition::Options) => option_text(remedy),
     }
 }

@@ -35,6 +35,8 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     let (a, at_a) = nats.node("a", folder.path(), &[]);
     let (mut b, at_b) = nats.node("b", folder.path(), &[]);
 
+    let error = nats.wpc(&["call", "number"]);
+    assert!(fails_with(3, &error).contains("nothing is active in the namespace \"wpc\""));
     let deployed = nats.wpc(&["deploy", &manifest(folder.path(), 1)]);
     assert!(out(&deployed).contains("revision 1 is active; 2 nodes ready"), "{}", err(&deployed));
     assert_eq!(out(&nats.wpc(&["call", "number"])), "1\n");
@@ -44,7 +46,13 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     assert!(out(&nats.wpc(&["ls"])).contains("number() -> i32"));
     let error = nats.wpc(&["call", "spin", "--timeout", "100ms"]);
     assert!(fails_with(6, &error).contains("time limit"));
-    assert!(fails_with(3, &nats.wpc(&["call", "numbr"])).contains("numbr"));
+    let error = nats.wpc(&["call", "numbr"]);
+    assert!(fails_with(3, &error).contains("`wpc ls --cluster` lists"), "{}", err(&error));
+    let error = nats.wpc(&["call", "number", "1"]);
+    assert!(fails_with(2, &error).contains("`wpc ls --cluster` lists"), "{}", err(&error));
+
+    let error = nats.wpc(&["rollback"]);
+    assert!(fails_with(2, &error).contains("(nothing_to_roll_back)"), "{}", err(&error));
 
     // Another version, and back.
     let deployed = nats.wpc(&["deploy", &manifest(folder.path(), 2)]);
@@ -122,6 +130,19 @@ fn a_node_logs_what_happens_in_its_cluster_and_refuses_a_name_that_is_in_use() {
     a.wait_for_line("cluster", "this node runs revision 1");
     drop(b);
     a.wait_for_line("cluster", "node \\\"b\\\" has not reported for");
+    // A refusal names the line of the manifest and the file of the module.
+    let module = "(module (import \"env\" \"missing\" (func)) (func (export \"f\")))";
+    wat(folder.path(), "missing.wat", module);
+    let path = folder.path().join("refused.toml");
+    std::fs::write(&path, "[functions]\nf = { file = \"missing.wat\" }\n").unwrap();
+    let refused = nats.wpc(&["deploy", path.to_str().unwrap()]);
+    let text = fails_with(3, &refused);
+    assert!(text.contains("revision 2 was not activated: node a refuses it: "), "{text}");
+    assert!(text.contains("refused.toml:2: ") && !text.contains("(refused)"), "{text}");
+    let history = nats.wpc(&["history"]);
+    let history = out(&history);
+    assert!(history.lines().next().unwrap().contains("(never active)"), "{history}");
+    assert!(history.lines().nth(1).unwrap().starts_with("*    1 "), "{history}");
     // A deployment reports what it waits for.
     let path = manifest(folder.path(), 2);
     let waiting = Running::start(&["deploy", &path, "--nodes", "2", "--cluster", &nats.url]);
@@ -180,6 +201,12 @@ fn what_a_node_cannot_be_started_with_is_named() {
     assert!(fails_with(2, &error).contains("no credentials"));
     let error = serve(&["--cluster", "nats://127.0.0.1:1", "--name", "a.b"]);
     assert!(fails_with(2, &error).contains("invalid node name"));
+    let key = folder.path().join("key.nk");
+    let key = key.to_str().unwrap();
+    let created = wpc(&["cluster", "key", key]);
+    let again = wpc(&["cluster", "key", key]);
+    let text = fails_with(2, &again);
+    assert!(text.contains(out(&created).trim()) && text.contains("name a new file"), "{text}");
     let error = wpc(&["call", "--cluster", "nats://127.0.0.1:1", "f"]);
     assert!(fails_with(1, &error).contains("failed to connect to NATS"));
 }

@@ -130,9 +130,7 @@ impl Connection {
         let connecting = connect.connect(options.addresses());
         let client = tokio::time::timeout(options.connect_timeout, connecting);
         let client = match client.await {
-            Ok(client) => {
-                client.map_err(|error| Error::connect(options.reported_servers(), &error))?
-            }
+            Ok(client) => client.map_err(|error| Error::connect(&options, &error))?,
             Err(_) => {
                 let reason = format!(
                     "no answer within {:?}; is a NATS server running there?",
@@ -428,7 +426,8 @@ impl Shared {
     fn on_violation(&self, text: &str) {
         // Messages that are sent often are reported once.
         if !self.violations.borrow().iter().any(|known| **known == *text) {
-            tracing::warn!(%text, "the NATS server does not permit an operation");
+            // Some are expected, such as those of a node that tries to create buckets. Others become errors of an operation or of the node.
+            tracing::debug!(%text, "the NATS server does not permit an operation");
         }
         self.violations.send_modify(|violations| {
             violations.retain(|known| **known != *text);

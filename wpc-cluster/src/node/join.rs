@@ -69,7 +69,7 @@ impl Node {
             return Err(Error::NameInUse(name));
         }
         node.follow(sync).await?;
-        // The server has reported what it does not permit of this.
+        // The server has reported by then what it does not permit of this. The event may be handled later, and is logged then.
         if node.0.connection.is_up() {
             node.0.connection.fence().await;
         }

@@ -1,7 +1,7 @@
 //! Other processes that have the name of a node by mistake. Both receive the calls of that name, and each call goes to one of them.
 
 use super::Inner;
-use crate::connection::Subscription;
+use crate::connection::{Link, Subscription};
 use crate::wire::Beat;
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError, Weak};
@@ -14,6 +14,8 @@ pub(super) struct Namesake(watch::Sender<Option<Instant>>);
 
 /// The number of report intervals in which a process that has the name reports itself, with time for a late report.
 const CENSUS: f64 = 1.5;
+/// How long a new connection may take before it counts as unreachable.
+const CONNECT: Duration = Duration::from_secs(1);
 /// The number of report intervals after which a process that no longer reports itself has ended.
 const MISSED: u32 = 3;
 
@@ -37,7 +39,9 @@ pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> 
     let reports = connection.subscribe(names.beat(&inner.name)).await?;
     let task = inner.runtime.spawn(read_reports(Arc::downgrade(inner), reports));
     inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
-    if !connection.is_up() {
+    let mut link = connection.follow_link();
+    let is_up = link.wait_for(|link| matches!(link, Link::Up(_)));
+    if !matches!(tokio::time::timeout(CONNECT, is_up).await, Ok(Ok(_))) {
         return Ok(false);
     }
     let _ = connection.publish(names.hello(), Bytes::new()).await;

@@ -40,6 +40,26 @@ pub struct Readiness {
     pub pending: Vec<String>,
 }
 
+/// Nodes that refuse a revision for the same reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Their names, sorted.
+    pub nodes: Vec<String>,
+    /// The reasons: `line N: ` of the manifest if it is known, a message, and the code of the error in parentheses.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nodes.as_slice() {
+            [node] => write!(f, "node {node} refuses it: ")?,
+            nodes => write!(f, "nodes {} refuse it: ", nodes.join(", "))?,
+        }
+        f.write_str(&self.problems.join("; "))
+    }
+}
+
 /// What a deployment waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -76,6 +96,7 @@ pub(super) struct Nodes {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ready(Sha256Hash),
+    Refused,
     Failed(String),
     Waiting,
 }
@@ -113,10 +134,14 @@ impl Nodes {
         Waiting { required, ready, pending }
     }
 
-    fn refusals(&self) -> String {
-        let texts =
-            self.refused().map(|(node, problems)| format!("{node}: {}", problems.join("; ")));
-        texts.collect::<Vec<_>>().join("\n")
+    fn refusals(&self) -> Vec<Refusal> {
+        let mut nodes = BTreeMap::<_, Vec<String>>::new();
+        for (node, problems) in self.refused() {
+            nodes.entry(problems).or_default().push(node.clone());
+        }
+        let refusal =
+            |(problems, nodes): (&Vec<String>, _)| Refusal { nodes, problems: problems.clone() };
+        nodes.into_iter().map(refusal).collect()
     }
 
     /// `is_known` states that all nodes that are alive had time to report themselves.
@@ -126,7 +151,7 @@ impl Nodes {
             let all_refuse =
                 is_known && self.refused().next().is_some() && self.pending().is_empty();
             return if all_refuse || (quorum == Quorum::All && self.refused().next().is_some()) {
-                Verdict::Failed(self.refusals())
+                Verdict::Refused
             } else {
                 Verdict::Waiting
             };
@@ -138,13 +163,13 @@ impl Nodes {
         }
         let (ready, pending) = (self.ready().count(), self.pending().len());
         match quorum {
-            Quorum::All if self.refused().next().is_some() => Verdict::Failed(self.refusals()),
+            Quorum::All if self.refused().next().is_some() => Verdict::Refused,
             Quorum::All if is_known && pending == 0 => Verdict::Ready(index),
             Quorum::Nodes(wanted) if ready >= wanted => Verdict::Ready(index),
             Quorum::Nodes(wanted)
                 if is_known && ready + pending < wanted && self.refused().next().is_some() =>
             {
-                Verdict::Failed(self.refusals())
+                Verdict::Refused
             }
             _ => Verdict::Waiting,
         }
@@ -157,8 +182,8 @@ impl Nodes {
             return "no node has answered; is one running? `wpc serve --cluster` starts one"
                 .to_owned();
         }
-        let refusals = self.refusals();
-        let refusals = if refusals.is_empty() { refusals } else { format!("\n{refusals}") };
+        let refusals =
+            self.refusals().iter().map(|refusal| format!("; {refusal}")).collect::<String>();
         let pending = if pending.is_empty() { "none".to_owned() } else { pending.join(", ") };
         let nodes = if ready == 1 { "node is" } else { "nodes are" };
         format!("after {timeout:?}, {ready} {nodes} ready; not ready yet: {pending}{refusals}")
@@ -170,8 +195,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::NotReady`] if too few nodes are ready within the time limit, if a node refuses the revision and all are required, or
-    /// if nodes derive different lists of functions from it; [`Error::UnknownRevision`]; otherwise [`Error::Registry`] or
+    /// [`Error::Refused`] if nodes refuse the revision and too few others remain; [`Error::NotReady`] if too few nodes are ready within
+    /// the time limit, or if nodes derive different lists of functions from it; [`Error::UnknownRevision`]; otherwise [`Error::Registry`] or
     /// [`Error::Denied`].
     pub async fn wait_ready(
         &self,
@@ -234,6 +259,9 @@ impl Registry {
                         pending: nodes.pending(),
                         revision,
                     });
+                }
+                Verdict::Refused => {
+                    return Err(Error::Refused { revision: number, refusals: nodes.refusals() });
                 }
                 Verdict::Failed(reason) => Some(reason),
                 Verdict::Waiting => {
@@ -312,11 +340,13 @@ mod tests {
     fn a_refusal_fails_if_all_are_required_and_otherwise_if_too_few_remain() {
         let refused = Outcome::refused(["no".to_owned()]);
         let found = nodes(&["a", "b"], &[("a", ready(b"1")), ("b", refused)]);
-        assert_eq!(found.verdict(Quorum::All, false), Verdict::Failed("b: no".to_owned()));
+        assert_eq!(found.verdict(Quorum::All, false), Verdict::Refused);
+        let refusals: Vec<_> = found.refusals().iter().map(ToString::to_string).collect();
+        assert_eq!(refusals, ["node b refuses it: no"]);
         let enough = Verdict::Ready(Sha256Hash::of(b"1"));
         assert_eq!(found.verdict(Quorum::Nodes(1), false), enough);
         assert_eq!(found.verdict(Quorum::Nodes(2), false), Verdict::Waiting);
-        assert_eq!(found.verdict(Quorum::Nodes(2), true), Verdict::Failed("b: no".to_owned()));
+        assert_eq!(found.verdict(Quorum::Nodes(2), true), Verdict::Refused);
     }
 
     #[test]
@@ -326,6 +356,18 @@ mod tests {
             panic!("expected a failure")
         };
         assert!(reason.contains("a and b derive different lists of functions"), "{reason}");
+    }
+
+    #[test]
+    fn nodes_with_the_same_reasons_are_named_together() {
+        let refused = |problem: &str| Outcome::refused([problem.to_owned(), "again".to_owned()]);
+        let found =
+            nodes(&[], &[("a", refused("no")), ("b", refused("not so")), ("c", refused("no"))]);
+        let refusals: Vec<_> = found.refusals().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            refusals,
+            ["nodes a, c refuse it: no; again", "node b refuses it: not so; again"]
+        );
     }
 
     #[test]

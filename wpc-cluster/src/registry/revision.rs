@@ -34,6 +34,9 @@ pub struct Revision {
     pub note: Option<String>,
     /// When, by the server's clock, such as `2026-11-24T10:00:00.000Z`.
     pub at: String,
+    /// The public key of the deployer that signed it, if this process knows the deployers. It is not stored.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
 }
 
 impl Record for Revision {
@@ -104,6 +107,7 @@ impl Registry {
             author: author.to_owned(),
             note: note.map(str::to_owned),
             at: self.now(),
+            signer: None,
         };
         for _ in 0..MAX_TAKEN {
             let value = self.trust().seal(&revision)?;
@@ -113,9 +117,12 @@ impl Registry {
                 Err(error) => {
                     // It is not known whether it was written.
                     let found = self.read_revision(&store, revision.number).await;
-                    return match found {
-                        Ok(Some(found)) if found == revision => Ok(revision),
-                        _ => Err(self.failed("registering a revision", full(&error))),
+                    let found = found.ok().flatten();
+                    let found = found.map(|found| Revision { signer: None, ..found });
+                    return if found.as_ref() == Some(&revision) {
+                        Ok(revision)
+                    } else {
+                        Err(self.failed("registering a revision", full(&error)))
                     };
                 }
             }
@@ -155,7 +162,8 @@ impl Registry {
         let value = store.get(key(number)).await;
         let value = value.map_err(|error| self.failed(&format!("reading {what}"), full(&error)))?;
         let Some(value) = value else { return Ok(None) };
-        let found: Revision = self.open(&what, &value)?.trusted()?;
+        let (mut found, signer) = self.open::<Revision>(&what, &value)?.signed()?;
+        found.signer = signer;
         if found.number != number {
             let reason = format!("it is stored as revision {number}");
             return Err(Error::Untrusted { record: found.title(), reason });

@@ -49,16 +49,21 @@ struct Signature {
 #[derive(Debug)]
 pub(crate) struct Opened<R> {
     record: R,
-    /// Why it is not trusted.
-    problem: Option<String>,
+    /// The deployer whose signature it has, or why it is not trusted. `None` if everything is accepted.
+    signer: Result<Option<String>, String>,
 }
 
 impl<R: Record> Opened<R> {
     /// The record, if it is trusted.
     pub(crate) fn trusted(self) -> Result<R, Error> {
-        match self.problem {
-            None => Ok(self.record),
-            Some(reason) => Err(Error::Untrusted { record: self.record.title(), reason }),
+        self.signed().map(|(record, _)| record)
+    }
+
+    /// The record, if it is trusted, and the public key of the deployer that signed it; without one if everything is accepted.
+    pub(crate) fn signed(self) -> Result<(R, Option<String>), Error> {
+        match self.signer {
+            Ok(signer) => Ok((self.record, signer)),
+            Err(reason) => Err(Error::Untrusted { record: self.record.title(), reason }),
         }
     }
 
@@ -141,24 +146,33 @@ impl Trust {
         let unreadable = |error: serde_json::Error| error.to_string();
         let sealed: Sealed = serde_json::from_slice(value).map_err(unreadable)?;
         let record = serde_json::from_str(&sealed.content).map_err(unreadable)?;
-        Ok(Opened { record, problem: self.problem::<R>(&sealed) })
+        Ok(Opened { record, signer: self.signer::<R>(&sealed) })
     }
 
-    fn problem<R: Record>(&self, sealed: &Sealed) -> Option<String> {
+    /// The deployer that signed a record, or why it is not trusted.
+    fn signer<R: Record>(&self, sealed: &Sealed) -> Result<Option<String>, String> {
         if self.deployers.is_empty() {
-            return None;
+            return Ok(None);
         }
         let Some(Signature { key, bytes }) = &sealed.signature else {
-            return Some("it has no signature of a deployer".to_owned());
+            let text = "it has no signature of a deployer; deploy again with the seed of a deployer's key (`--cluster-nkey`)";
+            return Err(text.to_owned());
         };
         let Some((_, deployer)) = self.deployers.iter().find(|(known, _)| known == key) else {
             let key = key.escape_debug().take(80).collect::<String>();
-            return Some(format!("its key {key} is not among those of deployers"));
+            return Err(format!(
+                "its key {key} is not among those of deployers; pass the same `--cluster-deployers` to all processes, or deploy again \
+                 with one of these keys"
+            ));
         };
         let is_valid = BASE64_STANDARD.decode(bytes).is_ok_and(|signature| {
             deployer.verify(&self.signed::<R>(&sealed.content), &signature).is_ok()
         });
-        (!is_valid).then(|| format!("its signature is not that of the key {key}"))
+        if is_valid {
+            Ok(Some(key.clone()))
+        } else {
+            Err(format!("its signature is not that of the key {key}"))
+        }
     }
 
     /// What is signed. The namespace has no line breaks, and neither has a kind.

@@ -4,7 +4,6 @@ use crate::support::{NatsServer, eventually, join, try_join};
 use std::time::Duration;
 use wpc_cluster::wire::Beat;
 use wpc_cluster::{CheckedRole, Client, Credentials, Error, Level, NodeOptions, check};
-use wpc_host::Backend as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_name_is_in_use_does_not_join() {
@@ -61,7 +60,7 @@ async fn a_node_without_the_permissions_of_its_name_reports_what_it_lacks() {
     options.credentials = Credentials::Password("ada".to_owned(), "secret".to_owned());
     for (name, subject) in [("n3", "wpc.v1.beat.n3"), ("n4", "wpc.v1.call.n4.*")] {
         let node = join(name, options.clone()).await;
-        let obstacle = node.obstacle().unwrap_or_default();
+        let obstacle = eventually("it is reported", async || node.obstacle()).await;
         for text in [subject, &format!("wpc cluster check --role node --name {name}")] {
             assert!(obstacle.contains(text), "{obstacle}");
         }
@@ -84,7 +83,8 @@ async fn an_inbox_that_the_user_may_not_read_is_named() {
     options.credentials = Credentials::Password("ada".to_owned(), "secret".to_owned());
     let error = Client::connect(options.clone()).await.unwrap_err().to_string();
     assert!(error.contains("_INBOX") && error.contains("--cluster-inbox"), "{error}");
-    let obstacle = join("a", options.clone()).await.obstacle().unwrap_or_default();
+    let node = join("a", options.clone()).await;
+    let obstacle = eventually("it is reported", async || node.obstacle()).await;
     assert!(obstacle.contains("_INBOX") && obstacle.contains("--cluster-inbox"), "{obstacle}");
     options.inbox = "_INBOX.ada".to_owned();
     Client::connect(options).await.unwrap();

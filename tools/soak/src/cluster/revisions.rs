@@ -154,7 +154,7 @@ impl Revisions {
             Ok(()) if rolls_back => "rolled back",
             Ok(()) => "activated",
             Err(Failed::Soak(error)) => return Err(error),
-            Err(Failed::Cluster(Error::NotReady { .. })) => "not ready",
+            Err(Failed::Cluster(Error::NotReady { .. } | Error::Refused { .. })) => "not ready",
             Err(Failed::Cluster(Error::Conflict { .. })) => "conflict",
             Err(Failed::Cluster(Error::NothingBefore)) => "nothing before",
             Err(Failed::Cluster(Error::Registry { .. })) => "registry unavailable",
