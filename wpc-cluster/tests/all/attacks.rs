@@ -293,7 +293,10 @@ async fn a_deployer_whose_key_a_node_does_not_know_is_refused_with_the_reason() 
     let revision = registry.stage(&packed(1), "ada", None).await.unwrap();
     let waiting = registry.wait_ready(revision.number, Quorum::All, TIME_LIMIT);
     let error = within("the node refuses it", waiting).await.unwrap_err().to_string();
-    assert!(error.contains("n1: the request to prepare revision 1 is ignored"), "{error}");
+    assert!(
+        error.contains("n1 refuses it: the request to prepare revision 1 is ignored"),
+        "{error}"
+    );
     assert!(error.contains(&server.deployer.public_key()), "{error}");
 }
 
