@@ -113,7 +113,7 @@ impl Names {
         self.control_of("*")
     }
 
-    /// The reports of a node: see [`Beat`](crate::wire::Beat).
+    /// The reports of a node: see [`Heartbeat`](crate::wire::Heartbeat).
     pub(crate) fn beat(&self, node: &NodeName) -> String {
         self.beat_of(node.as_str())
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use wpc_cluster::wire::{Beat, Control, Frame, Request};
+use wpc_cluster::wire::{Heartbeat, Control, Frame, Request};
 
 fuzz_target!(|message: &[u8]| {
     let message = Bytes::copy_from_slice(message);
@@ -18,7 +18,7 @@ fuzz_target!(|message: &[u8]| {
     if let Ok(control) = Control::decode(&message) {
         assert_eq!(Control::decode(&control.encode()), Ok(control));
     }
-    if let Ok(beat) = Beat::decode(&message) {
-        assert_eq!(Beat::decode(&beat.encode()), Ok(beat));
+    if let Ok(beat) = Heartbeat::decode(&message) {
+        assert_eq!(Heartbeat::decode(&beat.encode()), Ok(beat));
     }
 });

@@ -11,7 +11,7 @@ use crate::names::NodeName;
 use crate::options::{ClusterOptions, Credentials, is_loopback};
 use crate::permissions::{Role, missing, stream};
 use crate::registry::Registry;
-use crate::wire::Beat;
+use crate::wire::Heartbeat;
 use answers::{StreamConfig, StreamInfo, User, UserInfo};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -286,7 +286,7 @@ impl Check {
         let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
         let reading = async {
             while let Some(message) = reports.next().await {
-                if let Ok(beat) = Beat::decode(&message.payload) {
+                if let Ok(beat) = Heartbeat::decode(&message.payload) {
                     let node = message.subject.rsplit('.').next().unwrap_or_default();
                     found.entry(node.to_owned()).or_default().insert(beat.epoch);
                 }

@@ -153,7 +153,7 @@ pub(super) fn after(attempts: &mut Attempts, node: &NodeName, event: Event) -> N
     match event {
         Event::Frame(Frame::Refused(refusal), _) => attempts.refused(node, refusal),
         Event::Frame(Frame::Failed { report, .. }, _) => attempts.fail(*report),
-        Event::Frame(Frame::Lost, _) => {
+        Event::Frame(Frame::UnknownCall, _) => {
             let reason = format!("node \"{node}\" no longer knows the call");
             attempts.lost(node, &reason)
         }

@@ -296,7 +296,7 @@ mod tests {
         let (attempt, mut events) = pending.add_one(node("a"), None);
         pending.deliver(attempt + 1, Event::Absent);
         pending.deliver(attempt, Event::Absent);
-        pending.deliver(attempt, Event::Frame(Frame::Lost, Bytes::new()));
+        pending.deliver(attempt, Event::Frame(Frame::UnknownCall, Bytes::new()));
         assert!(matches!(events.try_recv(), Ok(Event::Absent)));
         assert_eq!((pending.len(), pending.remove(attempt)), (0, None));
     }

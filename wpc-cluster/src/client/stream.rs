@@ -158,7 +158,7 @@ impl Reading {
                 Err(Error::connection_lost(function, reason))
             }
             Event::Absent
-            | Event::Frame(Frame::Refused(_) | Frame::Lost | Frame::Stopped { .. }, _) => {
+            | Event::Frame(Frame::Refused(_) | Frame::UnknownCall | Frame::Stopped { .. }, _) => {
                 let node = &self.begun.attempt.node;
                 let reason = format!("node \"{node}\" no longer knows the call");
                 Err(Error::connection_lost(function, reason))

@@ -5,7 +5,7 @@ use super::{Inner, ToNode, now};
 use crate::connection::{Link, Received, Subscription};
 use crate::names::NodeName;
 use crate::protocol::members::Recorded;
-use crate::wire::{Beat, Control, Frame};
+use crate::wire::{Control, Frame, Heartbeat};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -96,7 +96,7 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
         else {
             continue;
         };
-        let beat = match Beat::decode(&message.payload) {
+        let beat = match Heartbeat::decode(&message.payload) {
             Ok(beat) => beat,
             Err(error) => {
                 tracing::debug!(node = %name, %error, "a report cannot be read");

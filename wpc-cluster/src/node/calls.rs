@@ -312,7 +312,7 @@ async fn forward(
     mut stream: SubmittedStream,
 ) -> (Frame, Bytes) {
     let Some(credit) = inner.running.credit(&accepted.inbox) else {
-        return (Frame::Lost, Bytes::new());
+        return (Frame::UnknownCall, Bytes::new());
     };
     let function = &accepted.request.function;
     let mut items = 0;
@@ -345,7 +345,7 @@ async fn forward(
             Err(error) => return failed(&error.error, items),
         }
     }
-    (Frame::Lost, Bytes::new())
+    (Frame::UnknownCall, Bytes::new())
 }
 
 /// The error of a call whose items its caller does not read, or whose result cannot be stored in time.
@@ -379,7 +379,7 @@ pub(super) async fn control(inner: &Arc<Inner>, message: Received) {
                 let message = match inner.running.look_up(&inbox) {
                     Known::Running => continue,
                     Known::Answered(message) => message,
-                    Known::Unknown => Frame::Lost.encode(&[]),
+                    Known::Unknown => Frame::UnknownCall.encode(&[]),
                 };
                 let _ = inner.connection.publish(inbox, message).await;
             }

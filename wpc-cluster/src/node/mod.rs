@@ -19,7 +19,7 @@ use crate::names::NodeName;
 use crate::payloads::Payloads;
 use crate::permissions::{Role, Subjects, is_refused};
 use crate::protocol::admission::Admission;
-use crate::wire::{Beat, Stage};
+use crate::wire::{Heartbeat, Stage};
 use namesake::Namesake;
 use running::Running;
 use std::path::PathBuf;
@@ -240,8 +240,8 @@ impl Inner {
     }
 
     /// What the node reports.
-    fn beat(&self) -> Beat {
-        let mut beat = Beat::new(self.epoch);
+    fn beat(&self) -> Heartbeat {
+        let mut beat = Heartbeat::new(self.epoch);
         beat.stage = self.intake.borrow().stage();
         env!("CARGO_PKG_VERSION").clone_into(&mut beat.version);
         self.serving.read(|served| {

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::connection::{Link, Subscription};
-use crate::wire::Beat;
+use crate::wire::Heartbeat;
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> 
 async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
     while let Some(message) = reports.next().await {
         let Some(inner) = inner.upgrade() else { return };
-        let Ok(beat) = Beat::decode(&message.payload) else { continue };
+        let Ok(beat) = Heartbeat::decode(&message.payload) else { continue };
         if beat.epoch != inner.epoch {
             inner.namesake.0.send_replace(Some(Instant::now()));
         }

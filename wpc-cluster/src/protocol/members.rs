@@ -1,7 +1,7 @@
 //! The nodes that a process knows by their reports, and which of them gets a call.
 
 use crate::names::NodeName;
-use crate::wire::{Beat, Stage};
+use crate::wire::{Heartbeat, Stage};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(crate) struct Members {
 /// What is known about a node.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub(crate) beat: Beat,
+    pub(crate) beat: Heartbeat,
     /// The number of the start before, if the node has started again.
     earlier: Option<u64>,
     /// When the report arrived.
@@ -81,7 +81,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Member {
-    fn new(beat: Beat, earlier: Option<u64>, now: Instant) -> Self {
+    fn new(beat: Heartbeat, earlier: Option<u64>, now: Instant) -> Self {
         Self { beat, earlier, last_report: now, presence: Presence::Alive, sent: 0 }
     }
 
@@ -108,7 +108,7 @@ impl Members {
     }
 
     /// Records a report of a node.
-    pub(crate) fn record(&mut self, name: NodeName, beat: Beat, now: Instant) -> Recorded {
+    pub(crate) fn record(&mut self, name: NodeName, beat: Heartbeat, now: Instant) -> Recorded {
         let is_full = self.nodes.len() >= MAX_NODES;
         match self.nodes.entry(name) {
             std::collections::btree_map::Entry::Vacant(_) if is_full => Recorded::Ignored,
@@ -255,8 +255,8 @@ mod tests {
     fn two_processes_with_one_name_are_not_a_node_that_starts_again_and_again() {
         let (name, now) = ("a".parse::<NodeName>().unwrap(), Instant::now());
         let mut members = Members::new(Duration::from_millis(100), 1);
-        let recorded =
-            [1, 1, 2, 1, 2, 3, 3].map(|epoch| members.record(name.clone(), Beat::new(epoch), now));
+        let recorded = [1, 1, 2, 1, 2, 3, 3]
+            .map(|epoch| members.record(name.clone(), Heartbeat::new(epoch), now));
         use Recorded::{Joined, Known, Restarted, Shared};
         assert_eq!(recorded, [Joined, Known, Restarted, Shared, Shared, Restarted, Known]);
     }
@@ -277,8 +277,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn beat(epoch: u64, call_limit: u32) -> Beat {
-        let mut beat = Beat::new(epoch);
+    fn beat(epoch: u64, call_limit: u32) -> Heartbeat {
+        let mut beat = Heartbeat::new(epoch);
         beat.call_limit = call_limit;
         beat
     }

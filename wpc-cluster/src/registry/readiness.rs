@@ -5,7 +5,7 @@ use super::revision::Revision;
 use super::staging::{NodeReport, Outcome};
 use super::{Registry, unreadable};
 use crate::error::Error;
-use crate::wire::{Beat, Stage};
+use crate::wire::{Heartbeat, Stage};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,7 +285,7 @@ impl Registry {
                 () = tokio::time::sleep_until(next.unwrap_or(end)) => {}
                 Some(message) = beats.next() => {
                     let node = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-                    match Beat::decode(&message.payload) {
+                    match Heartbeat::decode(&message.payload) {
                         Ok(beat) if beat.stage == Stage::Serving => drop(nodes.alive.insert(node)),
                         Ok(_) => drop(nodes.alive.remove(&node)),
                         Err(_) => {}

@@ -23,7 +23,7 @@ pub enum Control {
         bytes: u32,
     },
     /// The caller may have missed answers of these calls. Those that the node still has are sent again; a call that it does not
-    /// know is answered with [`Frame::Lost`](super::Frame).
+    /// know is answered with [`Frame::UnknownCall`](super::Frame).
     Ask {
         /// The inboxes of their answers.
         inboxes: Vec<String>,

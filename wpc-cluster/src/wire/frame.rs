@@ -16,7 +16,7 @@ pub enum Frame {
     /// The call returned. Its result is in the body.
     Reply(Box<Reply>),
     /// The node does not know the call, which it may have run before.
-    Lost,
+    UnknownCall,
     /// The call ended with an error.
     Failed {
         /// The error.
@@ -86,7 +86,7 @@ impl Frame {
             Self::Reply(answer) => answer.fuel_used,
             Self::Failed { fuel_used, .. } => *fuel_used,
             Self::Stopped { fuel_used } => Some(*fuel_used),
-            Self::Refused(_) | Self::Item(_) | Self::Lost => None,
+            Self::Refused(_) | Self::Item(_) | Self::UnknownCall => None,
         }
     }
 

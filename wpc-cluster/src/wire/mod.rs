@@ -6,19 +6,19 @@
 //! | [`Request`] | caller, node | `PREFIX.call.NODE.DEFINITION`, with the inbox of the call as the reply subject |
 //! | [`Frame`] | node, caller | the inbox of the call |
 //! | [`Control`] | caller, node | `PREFIX.node.NODE` |
-//! | [`Beat`] | node, all | `PREFIX.beat.NODE` |
+//! | [`Heartbeat`] | node, all | `PREFIX.beat.NODE` |
 //!
 //! A message is a head, encoded with postcard, and a body of bytes that follows it to the message's end. A head starts with the
 //! version of its form.
 
-mod beat;
 mod control;
 mod frame;
+mod heartbeat;
 mod request;
 
-pub use beat::{Beat, Stage};
 pub use control::Control;
 pub use frame::{Frame, Refusal, Reply};
+pub use heartbeat::{Heartbeat, Stage};
 pub use request::{ArgumentsForm, Body, Request, Window};
 
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use crate::support::{NatsServer, eventually, join, try_join};
 use std::time::Duration;
-use wpc_cluster::wire::Beat;
+use wpc_cluster::wire::Heartbeat;
 use wpc_cluster::{CheckedRole, Client, Credentials, Error, Level, NodeOptions, check};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +28,7 @@ async fn two_processes_with_one_name_are_reported() {
     let other = async_nats::connect(server.url()).await.unwrap();
     let reports = tokio::spawn(async move {
         loop {
-            let _ = other.publish("wpc.v1.beat.a", Beat::new(7).encode()).await;
+            let _ = other.publish("wpc.v1.beat.a", Heartbeat::new(7).encode()).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });

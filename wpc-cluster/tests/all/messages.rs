@@ -4,7 +4,8 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wpc_cluster::wire::{
-    ArgumentsForm, Beat, Body, Control, Frame, Malformed, Refusal, Reply, Request, VERSION, Window,
+    ArgumentsForm, Body, Control, Frame, Heartbeat, Malformed, Refusal, Reply, Request, VERSION,
+    Window,
 };
 use wpc_host::{Error, ErrorReport};
 
@@ -44,10 +45,10 @@ fn read(message: &[u8]) -> usize {
         }
         assert_eq!(Control::decode(&control.encode()).unwrap(), control);
     }
-    if let Ok(beat) = Beat::decode(&bytes) {
+    if let Ok(beat) = Heartbeat::decode(&bytes) {
         accepted += 1;
         assert!(beat.version.capacity() + beat.problem.capacity() <= limit);
-        assert_eq!(Beat::decode(&beat.encode()).unwrap(), beat);
+        assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
     }
     accepted
 }
@@ -103,7 +104,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     let beat = (any::<[u64; 3]>(), text()).prop_map(|([epoch, accepted, refused], problem)| {
-        let mut beat = Beat::new(epoch);
+        let mut beat = Heartbeat::new(epoch);
         (beat.accepted, beat.refused) = (accepted, refused);
         (beat.version, beat.problem) = (problem.clone(), problem);
         beat.encode()
@@ -121,7 +122,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
                     (reply.body, reply.fuel_used) = (body, Some(number));
                     Frame::Reply(Box::new(reply))
                 }
-                2 => Frame::Lost,
+                2 => Frame::UnknownCall,
                 3 => Frame::Failed { report: report(), items: number, fuel_used: Some(number) },
                 4 => Frame::Refused(Refusal::Pool(report())),
                 5 => Frame::Stopped { fuel_used: number },
@@ -167,11 +168,11 @@ proptest! {
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    let mut bytes = Beat::new(1).encode().to_vec();
+    let mut bytes = Heartbeat::new(1).encode().to_vec();
     bytes[0] = VERSION + 1;
-    let error = Beat::decode(&bytes.into()).unwrap_err();
+    let error = Heartbeat::decode(&bytes.into()).unwrap_err();
     assert_eq!(error, Malformed::Version(VERSION + 1));
-    assert_eq!(Beat::decode(&Bytes::new()).unwrap_err(), Malformed::Empty);
+    assert_eq!(Heartbeat::decode(&Bytes::new()).unwrap_err(), Malformed::Empty);
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn texts_that_are_too_long_are_refused() {
     assert_eq!(Request::decode(&request.encode(&[])), Err(Malformed::TooLong("function")));
     let control = Control::Cancel { inboxes: vec![String::new(); 1_025] };
     assert_eq!(Control::decode(&control.encode()), Err(Malformed::TooLong("inboxes")));
-    let mut beat = Beat::new(1);
+    let mut beat = Heartbeat::new(1);
     beat.problem = "x".repeat(4_097);
-    assert_eq!(Beat::decode(&beat.encode()), Err(Malformed::TooLong("problem")));
+    assert_eq!(Heartbeat::decode(&beat.encode()), Err(Malformed::TooLong("problem")));
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What a node reports about itself, several times a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Beat {
+pub struct Heartbeat {
     /// A random number of this start of the node. A node that starts again has a different one, so its earlier calls are lost.
     pub epoch: u64,
     /// Its state.
@@ -46,7 +46,7 @@ pub enum Stage {
 const MAX_VERSION: usize = 64;
 const MAX_PROBLEM: usize = 4096;
 
-impl Beat {
+impl Heartbeat {
     /// A report of a node that serves nothing.
     #[must_use]
     pub fn new(epoch: u64) -> Self {
