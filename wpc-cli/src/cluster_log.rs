@@ -1,10 +1,11 @@
 //! What the library of clusters logs, as lines of standard error.
 
 use crate::event_log::{self, Level};
+use crate::log_writer::LogWriter;
 use crate::text::escape;
 use serde_json::{Map, Value};
 use std::fmt;
-use std::io::Write as _;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -15,8 +16,8 @@ use tracing::{Event, Metadata, Subscriber};
 /// The module of the library whose log is written.
 const TARGET: &str = "wpc_cluster";
 
-/// Writes the log of the library from now on.
-pub(crate) fn start(as_json: bool, level: Level) {
+/// Writes the log of the library from now on, as long as there is the writer.
+pub(crate) fn start(as_json: bool, level: Level, log: &Arc<LogWriter>) {
     let level = match level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,
@@ -26,12 +27,15 @@ pub(crate) fn start(as_json: bool, level: Level) {
         Level::Trace => LevelFilter::TRACE,
     };
     // A process serves once, so no other subscriber was set.
-    let _ = tracing::subscriber::set_global_default(Lines { as_json, level });
+    let log = Arc::downgrade(log);
+    let _ = tracing::subscriber::set_global_default(Lines { as_json, level, log });
 }
 
 struct Lines {
     as_json: bool,
     level: LevelFilter,
+    /// A subscriber lives as long as the process, and must not keep the writer.
+    log: Weak<LogWriter>,
 }
 
 impl Subscriber for Lines {
@@ -50,12 +54,11 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
+        let Some(log) = self.log.upgrade() else { return };
         let level = event.metadata().level().as_str().to_ascii_lowercase();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let line = fields.line(&event_log::time(SystemTime::now()), &level, self.as_json);
-        // The reader of standard error may be gone.
-        let _ = writeln!(anstream::stderr(), "{line}");
+        log.line(fields.line(&event_log::time(SystemTime::now()), &level, self.as_json));
     }
 
     // No span is enabled.

@@ -211,10 +211,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         let failures = hooks.iter().filter_map(|hook| hook().err());
         failures.for_each(|failure| failure.write(as_json, Interface::MANIFEST));
     };
+    let (log, writing) = LogWriter::start()?;
+    let log = Arc::new(log);
     let mut deployed = match data {
         #[cfg(feature = "cluster")]
         _ if arguments.node.cluster.is_named() => {
-            cluster_log::start(as_json, arguments.log.level());
+            cluster_log::start(as_json, arguments.log.level(), &log);
             arguments.joining(&source, setup)?
         }
         Some((data, store)) => {
@@ -263,8 +265,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if let Deployed::Folder(deployments) = &deployed {
         application = application.deployments(deployments.clone());
     }
-    let (log, writing) = LogWriter::start()?;
-    let application = arguments.log.report(application, as_json, log).build();
+    let application = arguments.log.report(application, as_json, LogWriter::clone(&log)).build();
     server.check(&application).map_err(|error| arguments.unprotected(&error))?;
     signals.ready();
     let functions = wpc.get_remote_functions().len();
@@ -295,6 +296,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     if let Some(exporter) = exporter {
         exporter.shutdown();
     }
+    drop(log);
     writing.finish();
     served
 }

@@ -393,12 +393,15 @@ impl Shared {
                 self.disconnects.fetch_add(1, Ordering::Relaxed);
                 self.link.send_replace(Link::Down(now));
             }
-            Event::SlowConsumer(subscription) => {
-                tracing::warn!(
-                    subscription,
-                    "messages were dropped because they were not read in time"
-                );
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+            Event::SlowConsumer(_) => {
+                let count = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+                // Logged whenever their number has doubled, because each message is an event.
+                if count.is_power_of_two() {
+                    tracing::warn!(
+                        count,
+                        "messages were dropped because they were not read in time"
+                    );
+                }
             }
             Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
                 self.on_violation(text);
