@@ -13,6 +13,7 @@ const TAKE: u64 = 1;
 const RELEASE: u64 = (1 << 32) - TAKE;
 
 impl Slots {
+    #[inline]
     pub(crate) fn taken(self) -> usize {
         (self.0 & 0xffff_ffff) as usize
     }
@@ -27,12 +28,14 @@ impl AtomicSlots {
         Self(AtomicU64::new(0))
     }
 
+    #[inline]
     pub(crate) fn read(&self) -> Slots {
         Slots(self.0.load(Ordering::Acquire))
     }
 
     /// Takes a slot; returns false if `limit` slots are taken.
     #[must_use]
+    #[inline]
     pub(crate) fn reserve(&self, limit: usize) -> bool {
         // A failed attempt must not be visible, because another caller could find the worker full because of it.
         let taken = |slots| (Slots(slots).taken() < limit).then_some(slots + TAKE);
@@ -40,10 +43,12 @@ impl AtomicSlots {
     }
 
     /// Takes a slot, even if all are taken.
+    #[inline]
     pub(crate) fn take(&self) {
         self.0.fetch_add(TAKE, Ordering::AcqRel);
     }
 
+    #[inline]
     pub(crate) fn release(&self) {
         self.0.fetch_add(RELEASE, Ordering::AcqRel);
     }
