@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wpc_host::{
     BackendReply, CallArguments, CallOptions, CallOutcome, Error, ErrorCode, ErrorReport,
     FuelMeter, ReplyFormat, ReplyValue, Sha256Hash, StreamOptions, StreamPart, SubmittedCall,
@@ -59,12 +59,32 @@ pub(super) fn take(inner: &Arc<Inner>, message: Received) {
     }
 }
 
+/// Refuses a call that was not added to those that run.
 fn refuse(inner: &Arc<Inner>, inbox: String, refusal: Refusal) {
+    let message = Frame::Refused(refusal).encode(&[]);
+    // Kept before it is sent: its caller may ask about the call meanwhile.
+    inner.running.keep(&inbox, &message, now());
+    send_refusal(inner, inbox, message);
+}
+
+/// Refuses a call that was added to those that run, and removes it.
+fn withdraw(inner: &Arc<Inner>, inbox: String, refusal: Refusal) {
+    let message = Frame::Refused(refusal).encode(&[]);
+    inner.running.end(&inbox, &message, now());
+    send_refusal(inner, inbox, message);
+}
+
+fn send_refusal(inner: &Arc<Inner>, inbox: String, message: Bytes) {
     inner.refused.fetch_add(1, Ordering::Relaxed);
     let connection = inner.connection.clone();
     inner.runtime.spawn(async move {
-        let _ = connection.publish(inbox, Frame::Refused(refusal).encode(&[])).await;
+        let _ = connection.publish(inbox, message).await;
     });
+}
+
+/// The time of the runtime's clock, which simulations control.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Checks a call and takes a slot for it.
@@ -100,10 +120,7 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
     let task = if stored == Body::Inline {
         match submit(inner, &accepted, body) {
             Ok(submitted) => inner.runtime.spawn(answer(Arc::clone(inner), accepted, submitted)),
-            Err(refusal) => {
-                inner.running.cancel(&inbox);
-                return refuse(inner, inbox, refusal);
-            }
+            Err(refusal) => return withdraw(inner, inbox, refusal),
         }
     } else {
         let inner = Arc::clone(inner);
@@ -124,8 +141,7 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
                     Err(refusal) => refusal,
                 },
             };
-            inner.running.cancel(&accepted.inbox);
-            refuse(&inner, accepted.inbox, refusal);
+            withdraw(&inner, accepted.inbox, refusal);
         })
     };
     inner.running.set_task(&inbox, task.abort_handle());
@@ -229,8 +245,7 @@ async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
         unknown = fuel_used.is_none().then_some(fuel);
     }
     let message = frame.encode(&body);
-    let now = tokio::time::Instant::now().into_std();
-    inner.running.end(&accepted.inbox, &message, now);
+    inner.running.end(&accepted.inbox, &message, now());
     drop(accepted.admitted);
     let _ = inner.connection.publish(accepted.inbox.clone(), message).await;
     if let Some(fuel) = unknown {

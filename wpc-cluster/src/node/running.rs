@@ -3,7 +3,8 @@
 //! | change | made by |
 //! |---|---|
 //! | a call is added | the task that reads calls |
-//! | a call is removed and its answer kept | the task of the call, once |
+//! | its task is set, and aborted if the call was cancelled meanwhile | the same |
+//! | a call is removed and its answer kept | the task of the call, once; or the task that reads calls, if the call is refused |
 //! | a call is cancelled: its task is aborted, and with it the guest | the task that reads messages of callers |
 //! | credit is added | the same |
 
@@ -33,11 +34,20 @@ struct State {
 /// A call that runs.
 #[derive(Debug)]
 struct Call {
-    /// `None` until its task was started.
-    task: Option<AbortHandle>,
+    task: Task,
     /// Set once a metered call was submitted.
     fuel: Option<FuelMeter>,
     credit: Option<Arc<Credit>>,
+}
+
+/// The task of a call.
+#[derive(Debug)]
+enum Task {
+    /// It is about to be started.
+    Starting,
+    /// The call was cancelled before its task was started.
+    Cancelled,
+    Started(AbortHandle),
 }
 
 /// An answer that was sent.
@@ -109,16 +119,20 @@ impl Running {
         if state.calls.contains_key(inbox) {
             return false;
         }
-        state.calls.insert(inbox.to_owned(), Call { task: None, fuel: None, credit });
+        state.calls.insert(inbox.to_owned(), Call { task: Task::Starting, fuel: None, credit });
         true
     }
 
-    /// Sets the task of a call. It is aborted if the call was cancelled before.
+    /// Sets the task of a call. It is aborted if the call was cancelled before. A call that has ended already is not changed: its
+    /// task may still be sending the answer.
     pub(crate) fn set_task(&self, inbox: &str, task: AbortHandle) {
-        match self.state().calls.get_mut(inbox) {
-            Some(call) => call.task = Some(task),
-            None if task.is_finished() => {}
-            None => task.abort(),
+        let mut state = self.state();
+        let Some(call) = state.calls.get_mut(inbox) else { return };
+        if let Task::Cancelled = call.task {
+            state.calls.remove(inbox);
+            task.abort();
+        } else {
+            call.task = Task::Started(task);
         }
     }
 
@@ -133,19 +147,26 @@ impl Running {
     pub(crate) fn end(&self, inbox: &str, message: &Bytes, now: Instant) {
         let mut state = self.state();
         state.calls.remove(inbox);
-        state.forget(now);
-        if message.len() <= MAX_KEPT_BYTES {
-            let (inbox, message) = (inbox.to_owned(), message.clone());
-            state.kept_bytes += message.len();
-            state.kept.push_back(Kept { inbox, message, at: now });
-        }
+        state.keep(inbox, message, now);
+    }
+
+    /// Keeps the answer to a call that was not added.
+    pub(crate) fn keep(&self, inbox: &str, message: &Bytes, now: Instant) {
+        self.state().keep(inbox, message, now);
     }
 
     /// Cancels a call. Returns what reads its fuel, if it is metered.
     pub(crate) fn cancel(&self, inbox: &str) -> Option<FuelMeter> {
-        let call = self.state().calls.remove(inbox)?;
+        let mut state = self.state();
+        let call = state.calls.get_mut(inbox)?;
+        if !matches!(call.task, Task::Started(_)) {
+            call.task = Task::Cancelled;
+            return call.fuel.take();
+        }
+        let call = state.calls.remove(inbox)?;
+        drop(state);
         // Outside of the lock: the task's values are dropped.
-        if let Some(task) = call.task {
+        if let Task::Started(task) = call.task {
             task.abort();
         }
         call.fuel
@@ -181,6 +202,15 @@ impl Running {
 }
 
 impl State {
+    fn keep(&mut self, inbox: &str, message: &Bytes, now: Instant) {
+        self.forget(now);
+        if message.len() <= MAX_KEPT_BYTES {
+            let (inbox, message) = (inbox.to_owned(), message.clone());
+            self.kept_bytes += message.len();
+            self.kept.push_back(Kept { inbox, message, at: now });
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         while let Some(oldest) = self.kept.front() {
             let is_old = now.saturating_duration_since(oldest.at) > KEPT_FOR;
@@ -209,6 +239,35 @@ mod tests {
         running.end("b", &Bytes::from_static(b"y"), now + KEPT_FOR * 2);
         assert_eq!(running.look_up("a"), Known::Unknown);
         assert_eq!(running.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_task_is_aborted_if_its_call_was_cancelled_but_not_if_it_has_ended() {
+        let (running, now) = (Running::default(), Instant::now());
+        let start = || tokio::spawn(std::future::pending::<()>());
+        running.add("cancelled", None);
+        running.cancel("cancelled");
+        let task = start();
+        running.set_task("cancelled", task.abort_handle());
+        assert!(task.await.unwrap_err().is_cancelled());
+        running.add("ended", None);
+        let task = start();
+        running.end("ended", &Bytes::from_static(b"x"), now);
+        running.set_task("ended", task.abort_handle());
+        tokio::task::yield_now().await;
+        assert!(!task.is_finished(), "it may still be sending the answer");
+        assert_eq!(running.look_up("ended"), Known::Answered(Bytes::from_static(b"x")));
+        assert_eq!(running.len(), 0);
+        task.abort();
+    }
+
+    #[test]
+    fn a_refusal_is_kept_like_an_answer() {
+        let (running, now) = (Running::default(), Instant::now());
+        running.keep("a", &Bytes::from_static(b"no"), now);
+        assert_eq!(running.look_up("a"), Known::Answered(Bytes::from_static(b"no")));
+        running.add("a", None);
+        assert_eq!(running.look_up("a"), Known::Running);
     }
 
     #[test]
