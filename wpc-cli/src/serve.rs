@@ -111,28 +111,20 @@ impl Arguments {
         self.manifest.clone().unwrap_or_else(|| wpc_deploy::MANIFEST_NAME.into())
     }
 
-    /// Checks what deployments may use. A folder that does not exist may be created later.
-    fn check_allowed(&self, as_json: bool) -> Result<(), Failure> {
+    /// What deployments may use. A folder that does not exist may be created later.
+    fn policy(&self, as_json: bool) -> Result<Policy, Failure> {
         // The command line is checked when it is parsed, but not the table [server].
         if !self.allow.is_empty() && self.data.is_none() {
             return Err(Failure::usage(
                 "`allow` needs `data`: without a data folder, clients cannot deploy",
             ));
         }
-        for item in &self.allow {
-            let path = match item.split_once('=') {
-                Some(("read" | "write", folder)) => Path::new(folder),
-                Some(("secret", secret)) if secret.starts_with("file:") => {
-                    Path::new(&secret["file:".len()..])
-                }
-                _ => continue,
-            };
-            if !path.exists() {
-                let message = format!("`--allow {item}`: {} does not exist", path.display());
-                report_problem("warning", "warning", &Problem::environment(message), as_json);
-            }
+        let policy = Policy::of(&self.allow).map_err(Failure::usage)?;
+        for (item, path) in policy.missing() {
+            let message = format!("`--allow {item}`: {} does not exist", path.display());
+            report_problem("warning", "warning", &Problem::environment(message), as_json);
         }
-        Ok(())
+        Ok(policy)
     }
 
     /// The failure to protect an address that other machines can reach.
@@ -155,10 +147,8 @@ impl Arguments {
     /// What joins the named cluster.
     #[cfg(feature = "cluster")]
     fn joining(&self, source: &Source, setup: Setup) -> Result<Deployed, Failure> {
-        let policy = Policy::of(&self.allow).map_err(Failure::usage)?;
         let data = (self.data.as_deref(), self.keep_revisions);
         let is_insecure = self.access.is_insecure();
-        let setup = setup.policy(policy);
         let joining = Joining::new(&self.node, data, is_insecure, source, setup);
         match joining.transpose()? {
             Some(joining) => {
@@ -181,7 +171,7 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Failure> {
     let as_json = arguments.log.is_json(as_json);
-    arguments.check_allowed(as_json)?;
+    let policy = arguments.policy(as_json)?;
     // A capacity of one, because a pending request covers any further ones.
     let (reload_request, requests) = sync_channel(1);
     // Before anything that takes time, because SIGHUP would end the process otherwise.
@@ -217,10 +207,9 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         #[cfg(feature = "cluster")]
         _ if arguments.node.cluster.is_named() => {
             cluster_log::start(as_json, arguments.log.level(), &log);
-            arguments.joining(&source, setup)?
+            arguments.joining(&source, setup.policy(policy))?
         }
         Some((data, store)) => {
-            let policy = Policy::of(&arguments.allow).map_err(Failure::usage)?;
             let setup = setup.policy(policy);
             let deployed =
                 Deployed::in_folder(data, store.clone(), &source, setup, cache, as_json)?;

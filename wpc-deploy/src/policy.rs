@@ -87,6 +87,20 @@ impl Policy {
         if also.iter().chain(&allowed.write).any(is_below) { Ok(()) } else { Err(refused()) }
     }
 
+    /// The listed items whose folder or file does not exist, each with its path.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(String, &Path)> {
+        let Some(allowed) = &self.0 else { return Vec::new() };
+        let read = allowed.read.iter().map(|folder| ("read=", folder));
+        let write = allowed.write.iter().map(|folder| ("write=", folder));
+        let secrets = allowed.secrets.iter().filter_map(|secret| match secret {
+            Reference::File(path) => Some(("secret=file:", path)),
+            Reference::Variable(_) => None,
+        });
+        let missing = read.chain(write).chain(secrets).filter(|(_, path)| !path.exists());
+        missing.map(|(kind, path)| (format!("{kind}{}", path.display()), path.as_path())).collect()
+    }
+
     pub(crate) fn check_secret(&self, secret: &Reference) -> Result<(), String> {
         let Some(allowed) = &self.0 else { return Ok(()) };
         let is_allowed = allowed.secrets.iter().any(|other| match (secret, other) {
