@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::names::NodeName;
 use crate::options::{ClusterOptions, Credentials, is_loopback};
 use crate::permissions::{Role, missing, stream};
+use crate::protocol::members::CENSUS;
 use crate::registry::Registry;
 use crate::wire::Heartbeat;
 use answers::{StreamConfig, StreamInfo, User, UserInfo};
@@ -39,9 +40,6 @@ const CLOCK: (u64, u64) = (100, 1_000);
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// The smallest limit of messages without a warning, and the largest that NATS recommends.
 const MESSAGE: (usize, usize) = (256 << 10, 8 << 20);
-
-/// The number of intervals in which every node reports itself.
-const CENSUS: u32 = 2;
 
 /// The code of JetStream's error that a stream does not exist.
 const NO_STREAM: u64 = 10_059;

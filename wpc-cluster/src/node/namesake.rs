@@ -2,6 +2,7 @@
 
 use super::Inner;
 use crate::connection::{Link, Subscription};
+use crate::protocol::members::MISSED;
 use crate::wire::Heartbeat;
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError, Weak};
@@ -12,12 +13,10 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Namesake(watch::Sender<Option<Instant>>);
 
-/// The number of report intervals in which a process that has the name reports itself, with time for a late report.
-const CENSUS: f64 = 1.5;
+/// The number of report intervals in which a process that has the name reports itself. A late report is found while the node runs.
+const REPORTS: f64 = 1.5;
 /// How long a new connection may take before it counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(1);
-/// The number of report intervals after which a process that no longer reports itself has ended.
-const MISSED: u32 = 3;
 
 impl Default for Namesake {
     fn default() -> Self {
@@ -46,7 +45,7 @@ pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> 
     }
     let _ = connection.publish(names.hello(), Bytes::new()).await;
     let mut heard = inner.namesake.0.subscribe();
-    let interval = connection.options().report_interval.mul_f64(CENSUS);
+    let interval = connection.options().report_interval.mul_f64(REPORTS);
     let found = tokio::time::timeout(interval, heard.wait_for(Option::is_some)).await;
     Ok(matches!(found, Ok(Ok(_))))
 }

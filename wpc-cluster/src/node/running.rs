@@ -159,16 +159,13 @@ impl Running {
     pub(crate) fn cancel(&self, inbox: &str) -> Option<FuelMeter> {
         let mut state = self.state();
         let call = state.calls.get_mut(inbox)?;
-        if !matches!(call.task, Task::Started(_)) {
-            call.task = Task::Cancelled;
+        let Task::Started(task) = std::mem::replace(&mut call.task, Task::Cancelled) else {
             return call.fuel.take();
-        }
+        };
         let call = state.calls.remove(inbox)?;
         drop(state);
         // Outside of the lock: the task's values are dropped.
-        if let Task::Started(task) = call.task {
-            task.abort();
-        }
+        task.abort();
         call.fuel
     }
 

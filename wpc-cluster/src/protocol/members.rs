@@ -38,9 +38,9 @@ pub(crate) enum Presence {
 }
 
 /// The number of intervals without a report after which a node is lost.
-const MISSED: u32 = 3;
+pub(crate) const MISSED: u32 = 3;
 /// The number of intervals in which every node that is alive reports itself, with time for a late report.
-const CENSUS: u32 = 2;
+pub(crate) const CENSUS: u32 = 2;
 /// The number of intervals without a report after which a lost node is forgotten.
 const FORGOTTEN: u32 = 1000;
 /// The maximum number of nodes. Reports of others are ignored.

@@ -237,7 +237,7 @@ impl Pool {
         }
     }
 
-    /// Dispatches a job that was taken from its worker but holds a slot of it, or adds it to the overflow queue.
+    /// Dispatches a job that was taken from its worker and still holds a slot there, or adds it to the overflow queue.
     pub(crate) fn move_job(&self, job: Job, from: &Worker) {
         self.moving.take();
         self.redispatch_or_enqueue(job);
