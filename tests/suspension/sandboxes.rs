@@ -13,7 +13,8 @@ fn concurrent_calls_have_sandboxes_of_their_own_up_to_a_limit() {
     let limits = Limits::default().max_concurrent_calls(3);
     wpc.define_worker_function("f", calls_h().limits(limits)).unwrap();
     let calls = submit(&wpc, 10);
-    eventually(|| gate.waiting() == 3);
+    // The last of them is counted a moment after its host function began to wait.
+    eventually(|| gate.waiting() == 3 && suspended(&wpc) == 3);
     let health = &wpc.get_worker_health_states()[0];
     assert_eq!((health.pending_call_count, health.suspended_call_count), (10, 3));
     assert_eq!(wpc.get_sandbox_usage().live_instances, 3);

@@ -22,6 +22,8 @@ pub(crate) struct Attempts {
     absent_rounds: u32,
     /// The number of nodes of this round that were busy.
     busy: usize,
+    /// The number of nodes of this round that do not have the definition: they, or this process, do not know the last activation yet.
+    behind: usize,
     /// The error of the last attempt whose outcome is not known.
     unknown: Option<String>,
 }
@@ -37,17 +39,19 @@ pub(crate) enum Next {
     Fail(Box<Error>),
 }
 
-/// How often a caller looks again for a node that has the definition: nodes and callers learn of an activation at slightly
-/// different times.
+/// How often a caller looks again for a node if no node answers.
 const ABSENT_ROUNDS: u32 = 8;
+/// The same if a node answers that it does not have the definition, for about 2 s: nodes and callers learn of an activation at different
+/// times, and a node may have to prepare it again.
+const BEHIND_ROUNDS: u32 = 120;
 /// The same for pure functions: for about 2 s, in which nodes that were connected to a failed server connect to another one.
 const PURE_ABSENT_ROUNDS: u32 = 120;
 /// How long a pure function waits for a lost connection of its own process, and how often it looks.
 const RECONNECT: Duration = Duration::from_secs(2);
 const RECONNECT_CHECK: Duration = Duration::from_millis(20);
 
-/// How many busy nodes are tried in a round.
-const MAX_BUSY: usize = 4;
+/// How many nodes that refuse a call are tried in a round.
+const MAX_REFUSALS: usize = 4;
 
 impl Attempts {
     pub(crate) fn new(function: &str, is_pure: bool, waits: bool) -> Self {
@@ -59,6 +63,7 @@ impl Attempts {
             busy_rounds: 0,
             absent_rounds: 0,
             busy: 0,
+            behind: 0,
             unknown: None,
         }
     }
@@ -68,9 +73,10 @@ impl Attempts {
         &self.tried
     }
 
-    /// Whether enough nodes were tried in this round. Under overload, asking every node would multiply the messages.
+    /// Whether enough nodes were tried in this round. Under overload and during an activation, asking every node would multiply the
+    /// messages.
     pub(crate) fn is_round_over(&self) -> bool {
-        self.busy >= MAX_BUSY
+        self.busy + self.behind >= MAX_REFUSALS
     }
 
     /// A node refused the call, which has not started there.
@@ -81,7 +87,12 @@ impl Attempts {
                 self.tried.push(node);
                 Next::Choose
             }
-            Refusal::Draining | Refusal::NotHere => {
+            Refusal::NotHere => {
+                self.behind += 1;
+                self.tried.push(node);
+                Next::Choose
+            }
+            Refusal::Draining => {
                 self.tried.push(node);
                 Next::Choose
             }
@@ -145,13 +156,18 @@ impl Attempts {
     /// No node is left to try. `jitter` is between 0 and 1.
     pub(crate) fn none_left(&mut self, census: Census, jitter: f64) -> Next {
         let was_busy = std::mem::take(&mut self.busy) > 0;
+        let is_behind = std::mem::take(&mut self.behind) > 0;
         let is_retried = if was_busy {
             self.busy_rounds += 1;
             self.waits
         } else {
             self.absent_rounds += 1;
             // A pure function whose node was lost waits for another one until its deadline.
-            let rounds = if self.is_pure { PURE_ABSENT_ROUNDS } else { ABSENT_ROUNDS };
+            let rounds = match (is_behind, self.is_pure) {
+                (true, _) => BEHIND_ROUNDS,
+                (false, true) => PURE_ABSENT_ROUNDS,
+                (false, false) => ABSENT_ROUNDS,
+            };
             self.absent_rounds < rounds
                 || census == Census::Incomplete
                 || self.unknown.is_some()
@@ -264,7 +280,12 @@ mod tests {
                 }
                 rounds += 1;
             };
-            assert!(rounds <= ABSENT_ROUNDS);
+            let expected = match refusal {
+                Refusal::Busy => 0,
+                Refusal::NotHere => BEHIND_ROUNDS - 1,
+                _ => ABSENT_ROUNDS - 1,
+            };
+            assert_eq!(rounds, expected);
             assert_eq!((error.code(), error.outcome()), (code, CallOutcome::NotStarted));
         }
     }
@@ -346,7 +367,7 @@ mod tests {
     #[test]
     fn a_caller_does_not_ask_every_node_whether_it_is_busy() {
         let mut attempts = Attempts::new("f", false, false);
-        for number in 0..MAX_BUSY {
+        for number in 0..MAX_REFUSALS {
             assert!(!attempts.is_round_over());
             attempts.refused(node(&format!("n{number}")), Refusal::Busy);
         }

@@ -275,8 +275,7 @@ fn is_allowed(scene: &Scene, kind: Kind, error: &Error, (from, to): (Instant, In
     match error.code() {
         ErrorCode::Saturated | ErrorCode::Timeout => true,
         ErrorCode::ConnectionLost => during(&[Fault::Killed, Fault::Stopped, Fault::Server]),
-        // TODO: when a stopped node continued, a call was refused once although another node ran.
-        ErrorCode::Unreachable => during(&[Fault::Server, Fault::Stopped]),
+        ErrorCode::Unreachable => during(&[Fault::Server]),
         ErrorCode::Trap => kind == Kind::Trap,
         ErrorCode::CircuitOpen => matches!(kind, Kind::Trap | Kind::Spin),
         ErrorCode::ArgumentsTooLarge | ErrorCode::ResultTooLarge => {

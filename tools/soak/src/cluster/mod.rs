@@ -190,6 +190,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let caused = cause(&scene, seed, arguments.seconds).await;
         if caused.is_err() {
             eprint!("{}", scene.faults.recent());
+            eprintln!("{:#?}", scene.clients[0].information());
         }
         let tally = caused?;
         println!("{tally}");
