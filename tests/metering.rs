@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use std::time::Duration;
-use wpc_host::{CallOptions, Limits, MAX_UNCOUNTED_FUEL, WasmModule, WorkerProcedureCall};
+use wpc_host::{CallOptions, Error, Limits, MAX_UNCOUNTED_FUEL, WasmModule, WorkerProcedureCall};
 
 /// More fuel than any of these calls uses.
 const FUEL: u64 = 1 << 40;
@@ -141,4 +141,29 @@ fn metering_changes_neither_hash_nor_exports_nor_stack_traces() {
     let plain = run(Limits::default());
     assert!(plain.3.contains("at inner") && plain.3.contains("at outer"), "{}", plain.3);
     assert_eq!(run(metered()), plain);
+}
+
+#[test]
+fn within_limits_a_caller_can_lower_those_of_the_definition_and_not_raise_them() {
+    let wpc = pool_with(1, immediate_restarts());
+    let counts = format!(r#"(module (func (export "f") (param i32) {COUNT_DOWN}))"#);
+    wpc.define_worker_function("f", wat(&counts).limits(Limits::default().fuel(1_000))).unwrap();
+    let with_fuel = |options: CallOptions| wpc.call_with::<()>("f", (1_000,), &options);
+    with_fuel(CallOptions::new().fuel(FUEL)).unwrap();
+    for fuel in [FUEL, 10] {
+        let result = with_fuel(CallOptions::new().fuel(fuel).within_limits());
+        assert_eq!(code(result), "out_of_fuel", "{fuel}");
+    }
+
+    let own = Duration::from_millis(20);
+    let spins = wat(r#"(module (func (export "g") (loop (br 0))))"#);
+    wpc.define_worker_function("g", spins.limits(Limits::default().timeout(own))).unwrap();
+    for (chosen, expected) in [(Duration::from_secs(3600), own), (own / 2, own / 2)] {
+        let options = CallOptions::new().timeout(chosen).within_limits();
+        let submitted = wpc.submit_with::<()>("g", (), &options).unwrap();
+        match submitted.wait() {
+            Err(Error::Timeout { limit, .. }) => assert_eq!(limit, expected),
+            other => panic!("{other:?}"),
+        }
+    }
 }

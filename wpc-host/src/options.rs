@@ -254,6 +254,7 @@ pub struct CallOptions {
     pub(crate) pin: Option<FunctionHash>,
     pub(crate) affinity: Option<u64>,
     pub(crate) wait_for_capacity: bool,
+    pub(crate) within_limits: bool,
     pub(crate) context: Option<Arc<CallContext>>,
 }
 
@@ -264,16 +265,16 @@ impl CallOptions {
         Self::default()
     }
 
-    /// How long the call may take from its acceptance to its answer, including waiting. Zero and more than a year are
-    /// refused with [`Error::InvalidCallOptions`].
+    /// How long the call may take from its acceptance to its answer, including waiting, instead of what the definition allows.
+    /// Zero and more than a year are refused with [`Error::InvalidCallOptions`].
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How much fuel the call may use. If the definition does not meter fuel, see [`Limits::fuel`](crate::Limits::fuel), the
-    /// call is refused with [`Error::InvalidCallOptions`].
+    /// How much fuel the call may use, instead of what the definition allows. If the definition does not meter fuel, see
+    /// [`Limits::fuel`](crate::Limits::fuel), the call is refused with [`Error::InvalidCallOptions`].
     #[must_use]
     pub fn fuel(mut self, fuel: u64) -> Self {
         self.fuel = Some(fuel);
@@ -300,6 +301,23 @@ impl CallOptions {
     #[must_use]
     pub fn wait_for_capacity(mut self) -> Self {
         self.wait_for_capacity = true;
+        self
+    }
+
+    /// Lets [`timeout`](Self::timeout) and [`fuel`](Self::fuel) only lower what the definition allows; higher values have no
+    /// effect. For applications that pass on the wishes of clients that they do not trust.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpc_host::CallOptions;
+    ///
+    /// // A client that requests a year gets the definition's own limit.
+    /// let requested = Duration::from_secs(365 * 24 * 3600);
+    /// let options = CallOptions::new().timeout(requested).within_limits();
+    /// ```
+    #[must_use]
+    pub fn within_limits(mut self) -> Self {
+        self.within_limits = true;
         self
     }
 
@@ -339,6 +357,12 @@ impl CallOptions {
     #[must_use]
     pub fn get_fuel(&self) -> Option<u64> {
         self.fuel
+    }
+
+    /// Whether [`within_limits`](Self::within_limits) was set.
+    #[must_use]
+    pub fn is_within_limits(&self) -> bool {
+        self.within_limits
     }
 
     /// What [`pin`](Self::pin) set.

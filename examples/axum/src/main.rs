@@ -117,8 +117,8 @@ async fn call(
     Query(query): Query<HashMap<String, u64>>,
     Json(arguments): Json<Vec<Value>>,
 ) -> Result<Json<Value>, Refused> {
-    let timeout = query.get("timeout_ms").copied().unwrap_or(1_000).clamp(1, 2_000);
-    let options = CallOptions::new().timeout(Duration::from_millis(timeout));
+    let timeout = query.get("timeout_ms").copied().unwrap_or(1_000).max(1);
+    let options = CallOptions::new().timeout(Duration::from_millis(timeout)).within_limits();
     let call = application.wpc.submit_json(&function, &arguments, &options).map_err(Refused)?;
     call.await.map(Json).map_err(Refused)
 }

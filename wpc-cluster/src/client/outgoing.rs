@@ -42,7 +42,12 @@ impl Outgoing {
     ) -> Result<Self, Error> {
         let name = target.information.name.as_str();
         let chosen = options.get_timeout();
-        let limit = chosen.or(target.time_limit).unwrap_or(DEFAULT_LIMIT);
+        let own = target.time_limit.unwrap_or(DEFAULT_LIMIT);
+        let limit = match chosen {
+            None => own,
+            Some(chosen) if options.is_within_limits() => chosen.min(own),
+            Some(chosen) => chosen,
+        };
         let (arguments, body) = match arguments {
             CallArguments::Positional(values) => (ArgumentsForm::Json, json(name, &values)?),
             CallArguments::Named(values) => (ArgumentsForm::Named, json(name, &values)?),
@@ -54,6 +59,7 @@ impl Outgoing {
         };
         let mut request = Request::new(0, name);
         request.limits_time = chosen.is_some();
+        request.within_limits = options.is_within_limits();
         request.arguments = arguments;
         request.result = match format {
             ReplyFormat::Encoded => ArgumentsForm::Encoded,

@@ -193,6 +193,9 @@ fn remaining(inner: &Inner, request: &Request) -> Duration {
 /// The options of the call in the pool.
 fn options(request: &Request, remaining: Duration) -> CallOptions {
     let mut options = CallOptions::new();
+    if request.within_limits {
+        options = options.within_limits();
+    }
     // The pool applies a limit of the function itself: reaching it is a failure of the function.
     if request.limits_time {
         options = options.timeout(remaining);

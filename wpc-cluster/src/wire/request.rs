@@ -12,6 +12,8 @@ pub struct Request {
     pub deadline_ms: u64,
     /// Whether the caller chose the deadline. Otherwise it follows from the function's own limit, which then applies.
     pub limits_time: bool,
+    /// Whether the limits of the caller can only lower those of the function.
+    pub within_limits: bool,
     /// The called function.
     pub function: String,
     /// What the body is.
@@ -95,6 +97,7 @@ impl Request {
         Self {
             deadline_ms,
             limits_time: false,
+            within_limits: false,
             function: function.into(),
             arguments: ArgumentsForm::Json,
             body: Body::Inline,

@@ -214,9 +214,10 @@ fn accept(
     let (definition, arguments) = check_and_encode()
         .inspect_err(|error: &Error| function.meter.count_elsewhere(error.code()))?;
     let call = new_call(pool, &function, definition, options, reader);
+    let fuel = fuel(definition, options);
     let definition = Arc::clone(definition);
     let mut job = Job::new(Arc::clone(&call), function, definition, arguments);
-    job.fuel = options.fuel;
+    job.fuel = fuel;
     job.affinity = options.affinity;
     job.wait_for_capacity = options.wait_for_capacity;
     pool.dispatch_or_enqueue(job)?;
@@ -226,7 +227,26 @@ fn accept(
 /// The time limit of a call.
 #[inline]
 pub(crate) fn time_limit(pool: &Pool, definition: &Definition, options: &CallOptions) -> Duration {
-    options.timeout.unwrap_or_else(|| own_limit(pool, definition))
+    chosen_limit(own_limit(pool, definition), options)
+}
+
+/// The time limit that results from the definition's own and the caller's.
+#[inline]
+fn chosen_limit(own: Duration, options: &CallOptions) -> Duration {
+    match options.timeout {
+        None => own,
+        Some(chosen) if options.within_limits => chosen.min(own),
+        Some(chosen) => chosen,
+    }
+}
+
+/// The fuel of a call, if its caller limits it.
+#[inline]
+pub(crate) fn fuel(definition: &Definition, options: &CallOptions) -> Option<u64> {
+    match (options.fuel, definition.limits.fuel) {
+        (Some(chosen), Some(own)) if options.within_limits => Some(chosen.min(own)),
+        (chosen, _) => chosen,
+    }
 }
 
 /// The time limit of a call for which its caller sets none.
@@ -277,7 +297,7 @@ fn unshared_call(
 ) -> Call {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
     let own_limit = own_limit(pool, definition);
-    let time_limit = options.timeout.unwrap_or(own_limit);
+    let time_limit = chosen_limit(own_limit, options);
     let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
     call.own_limit = own_limit;
     call.context = options.context.clone();

@@ -322,7 +322,7 @@ fn run<R>(
     if options.context.is_some() || job.call.context.is_some() {
         set_context(job, options);
     }
-    (job.fuel, job.is_trial) = (options.fuel, false);
+    (job.fuel, job.is_trial) = (intake::fuel(definition, options), false);
     let arguments = Unencoded::new(arguments, spare, definition.limits.arguments);
     let value = local.run(job, arguments, &pool.is_open, read);
     let metadata = local.metadata(job);

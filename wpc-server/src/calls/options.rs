@@ -16,9 +16,9 @@ struct Parameters {
     affinity: Option<String>,
 }
 
-/// Reads the options that apply to any function.
+/// Reads the options that apply to any function. A client can lower the limits of a function, and not raise them.
 pub(crate) fn read(uri: &Uri, headers: &HeaderMap) -> Result<CallOptions, Problem> {
-    let mut options = CallOptions::new();
+    let mut options = CallOptions::new().within_limits();
     if uri.query().is_some() {
         let Query(parameters) = Query::<Parameters>::try_from_uri(uri)?;
         if let Some(text) = &parameters.timeout {

@@ -1,10 +1,12 @@
 //! Calls over HTTP.
 
+use crate::guests::guest;
 use crate::harness::{Running, eventually};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
-use wpc_host::ErrorCode;
+use std::time::Duration;
+use wpc_host::{ErrorCode, Limits};
 use wpc_server::{Application, Settings};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -243,6 +245,22 @@ fn a_call_ends_at_its_time_limit_and_at_its_fuel() {
     }
     let answer = server.post("/v1/functions/add/call?affinity=ada&timeout=10s", &[JSON], b"[1, 2]");
     assert_eq!(answer.json(), 3);
+}
+
+#[test]
+fn a_client_cannot_raise_the_limits_of_a_function() {
+    let server = Running::start();
+    let limits = Limits::default().timeout(Duration::from_millis(50));
+    server.wpc.define_worker_function("spins", guest("sdk").limits(limits)).unwrap();
+    let request = json!({ "jsonrpc": "2.0", "method": "spins", "params": [], "id": 1 });
+    let by_rpc = server.post_json("/rpc?timeout=1h", &request).json();
+    assert_eq!(by_rpc["error"]["data"]["code"], "timeout");
+    let answer = server.post("/v1/functions/spins/call?timeout=1h", &[JSON], b"[]");
+    assert_eq!((answer.status, &answer.json()["code"]), (504, &json!("timeout")));
+    let limits = Limits::default().fuel(1_000);
+    server.wpc.define_worker_function("spins", guest("sdk").limits(limits)).unwrap();
+    let answer = server.post("/v1/functions/spins/call?fuel=1000000000000", &[JSON], b"[]");
+    assert_eq!((answer.status, &answer.json()["code"]), (502, &json!("out_of_fuel")));
 }
 
 #[test]
