@@ -236,25 +236,40 @@ pub(super) async fn send<R>(
                 continue;
             }
         };
+        if !inner.payloads.fits(outgoing.body.len()) && outgoing.stored_body().is_none() {
+            // Without an attempt: a node must not be asked about a call that has not been sent. Storing takes a while, so a node is
+            // chosen afterwards.
+            inner.members().ended(&node);
+            store(inner, outgoing, attempts).await?;
+            continue;
+        }
         let (attempt, events) = add(node);
-        let message = timeout_at(outgoing.deadline, message(inner, outgoing, attempt.number));
-        let error = match message.await {
-            Ok(Ok(message)) => match publish(inner, &attempt, &target, message).await {
-                Ok(()) => return Ok(Sent { attempt, events, target }),
-                Err(error) => attempts.unavailable(&error),
-            },
-            Ok(Err(error @ (crate::Error::Options(_) | crate::Error::Denied { .. }))) => {
-                attempts.too_large(&error.to_string())
+        let stored = outgoing.stored_body();
+        let body: &[u8] = if stored.is_some() { &[] } else { &outgoing.body };
+        let message = request(inner, outgoing, stored.cloned()).encode(body);
+        return match publish(inner, &attempt, &target, message).await {
+            Ok(()) => Ok(Sent { attempt, events, target }),
+            Err(error) => {
+                // Nothing was sent, so nothing is to be cancelled.
+                inner.pending.remove(attempt.number);
+                Err(*attempts.unavailable(&error))
             }
-            Ok(Err(error)) => {
-                attempts.unavailable(&format!("its arguments were not stored: {error}"))
-            }
-            Err(_) => attempts.expired(outgoing.limit, false),
         };
-        // Nothing was sent, so nothing is to be cancelled.
-        inner.pending.remove(attempt.number);
-        return Err(*error);
     }
+}
+
+/// Stores the arguments of a call, which are too large for a message.
+async fn store(inner: &Arc<Inner>, outgoing: &Outgoing, attempts: &Attempts) -> Result<(), Error> {
+    let stored = outgoing.stored.get_or_init(|| StoredArguments::new(inner));
+    let error = match timeout_at(outgoing.deadline, stored.store(&outgoing.body)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error @ (crate::Error::Options(_) | crate::Error::Denied { .. }))) => {
+            attempts.too_large(&error.to_string())
+        }
+        Ok(Err(error)) => attempts.unavailable(&format!("its arguments were not stored: {error}")),
+        Err(_) => attempts.expired(outgoing.limit, false),
+    };
+    Err(*error)
 }
 
 async fn publish(
@@ -277,20 +292,6 @@ fn request(inner: &Inner, outgoing: &Outgoing, stored: Option<Body>) -> Request 
     let remaining = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
     request.deadline_ms = inner.connection.now_ms().saturating_add(remaining);
     request
-}
-
-/// The message of an attempt. Arguments that are too large are stored.
-async fn message(
-    inner: &Arc<Inner>,
-    outgoing: &Outgoing,
-    attempt: u64,
-) -> Result<Bytes, crate::Error> {
-    if inner.payloads.fits(outgoing.body.len()) {
-        return Ok(request(inner, outgoing, None).encode(&outgoing.body));
-    }
-    let stored = outgoing.stored.get_or_init(|| StoredArguments::new(inner, attempt));
-    let stored = stored.body(&outgoing.body).await?;
-    Ok(request(inner, outgoing, Some(stored)).encode(&[]))
 }
 
 /// Reads a reply, whose definition must be the expected one.

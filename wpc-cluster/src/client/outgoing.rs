@@ -1,7 +1,7 @@
 //! A call as its caller submitted it, ready to be sent to any node.
 
 use super::stored_arguments::StoredArguments;
-use crate::wire::{ArgumentsForm, Request};
+use crate::wire::{ArgumentsForm, Body, Request};
 use bytes::Bytes;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -86,6 +86,11 @@ impl Outgoing {
         };
         outgoing.check_pin(target)?;
         Ok(outgoing)
+    }
+
+    /// Where the arguments are stored, if they do not fit a message and were stored.
+    pub(super) fn stored_body(&self) -> Option<&Body> {
+        self.stored.get().and_then(StoredArguments::body)
     }
 
     /// Reads the fuel that it used.

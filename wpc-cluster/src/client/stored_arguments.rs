@@ -16,19 +16,24 @@ pub(super) struct StoredArguments {
 }
 
 impl StoredArguments {
-    /// Nothing is stored yet. `attempt` is the first attempt that needs them.
-    pub(super) fn new(inner: &Arc<Inner>, attempt: u64) -> Self {
+    /// Nothing is stored yet.
+    pub(super) fn new(inner: &Arc<Inner>) -> Self {
         Self {
             inner: Arc::clone(inner),
-            name: format!("{}.{attempt}.arguments", inner.inbox),
+            name: format!("{}.{}.arguments", inner.inbox, inner.pending.next_id()),
             body: OnceCell::new(),
         }
     }
 
-    /// Where they are stored. Stores them the first time.
-    pub(super) async fn body(&self, bytes: &Bytes) -> Result<Body, Error> {
+    /// Stores them, unless they are stored.
+    pub(super) async fn store(&self, bytes: &Bytes) -> Result<(), Error> {
         let put = || self.inner.payloads.put(self.name.clone(), bytes);
-        self.body.get_or_try_init(put).await.cloned()
+        self.body.get_or_try_init(put).await.map(|_| ())
+    }
+
+    /// Where they are stored; `None` if they are not.
+    pub(super) fn body(&self) -> Option<&Body> {
+        self.body.get()
     }
 }
 

@@ -149,20 +149,18 @@ async fn watch_nodes(inner: Weak<Inner>) {
     }
 }
 
-/// After the connection was lost, asks the nodes about their calls, because answers may be lost.
+/// After the connection was lost, asks the nodes about the calls from before, because their answers may be lost.
 async fn follow_link(inner: Weak<Inner>) {
     let Some(mut link) = inner.upgrade().map(|inner| inner.connection.follow_link()) else {
         return;
     };
     while link.changed().await.is_ok() {
-        if !matches!(*link.borrow_and_update(), Link::Up(_)) {
-            continue;
-        }
+        let Link::Up(since) = *link.borrow_and_update() else { continue };
         let Some(inner) = inner.upgrade() else { return };
         inner.connection.read_clock().await;
         let hello = inner.connection.names().hello();
         let _ = inner.connection.publish(hello, Bytes::new()).await;
-        ask(&inner, now());
+        ask(&inner, since);
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! | change | made by |
 //! |---|---|
-//! | a call is added | the task that reads calls |
-//! | its task is set, and aborted if the call was cancelled meanwhile | the same |
-//! | a call is removed and its answer kept | the task of the call, once; or the task that reads calls, if the call is refused |
-//! | a call is cancelled: its task is aborted, and with it the guest | the task that reads messages of callers |
+//! | a call is added, and its task is set | the task that reads messages |
+//! | a call is removed and its answer kept | the task of the call, once; or the task that reads messages, if the call is refused |
+//! | a call is cancelled: its task is aborted, and with it the guest | the task that reads messages |
 //! | credit is added | the same |
 
 use bytes::Bytes;
@@ -34,20 +33,11 @@ struct State {
 /// A call that runs.
 #[derive(Debug)]
 struct Call {
-    task: Task,
+    /// Set before the next message is read, unless the call has ended already.
+    task: Option<AbortHandle>,
     /// Set once a metered call was submitted.
     fuel: Option<FuelMeter>,
     credit: Option<Arc<Credit>>,
-}
-
-/// The task of a call.
-#[derive(Debug)]
-enum Task {
-    /// It is about to be started.
-    Starting,
-    /// The call was cancelled before its task was started.
-    Cancelled,
-    Started(AbortHandle),
 }
 
 /// An answer that was sent.
@@ -119,20 +109,14 @@ impl Running {
         if state.calls.contains_key(inbox) {
             return false;
         }
-        state.calls.insert(inbox.to_owned(), Call { task: Task::Starting, fuel: None, credit });
+        state.calls.insert(inbox.to_owned(), Call { task: None, fuel: None, credit });
         true
     }
 
-    /// Sets the task of a call. It is aborted if the call was cancelled before. A call that has ended already is not changed: its
-    /// task may still be sending the answer.
+    /// Sets the task of a call, unless the call has ended already: its task may still be sending the answer.
     pub(crate) fn set_task(&self, inbox: &str, task: AbortHandle) {
-        let mut state = self.state();
-        let Some(call) = state.calls.get_mut(inbox) else { return };
-        if let Task::Cancelled = call.task {
-            state.calls.remove(inbox);
-            task.abort();
-        } else {
-            call.task = Task::Started(task);
+        if let Some(call) = self.state().calls.get_mut(inbox) {
+            call.task = Some(task);
         }
     }
 
@@ -157,15 +141,11 @@ impl Running {
 
     /// Cancels a call. Returns what reads its fuel, if it is metered.
     pub(crate) fn cancel(&self, inbox: &str) -> Option<FuelMeter> {
-        let mut state = self.state();
-        let call = state.calls.get_mut(inbox)?;
-        let Task::Started(task) = std::mem::replace(&mut call.task, Task::Cancelled) else {
-            return call.fuel.take();
-        };
-        let call = state.calls.remove(inbox)?;
-        drop(state);
+        let call = self.state().calls.remove(inbox)?;
         // Outside of the lock: the task's values are dropped.
-        task.abort();
+        if let Some(task) = call.task {
+            task.abort();
+        }
         call.fuel
     }
 
@@ -239,13 +219,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_is_aborted_if_its_call_was_cancelled_but_not_if_it_has_ended() {
+    async fn a_task_is_aborted_if_its_call_is_cancelled_but_not_if_it_has_ended() {
         let (running, now) = (Running::default(), Instant::now());
         let start = || tokio::spawn(std::future::pending::<()>());
         running.add("cancelled", None);
-        running.cancel("cancelled");
         let task = start();
         running.set_task("cancelled", task.abort_handle());
+        running.cancel("cancelled");
         assert!(task.await.unwrap_err().is_cancelled());
         running.add("ended", None);
         let task = start();

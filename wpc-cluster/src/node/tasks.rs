@@ -2,11 +2,12 @@
 
 use super::sync::State;
 use super::{Inner, Intake, calls};
-use crate::connection::Subscription;
+use crate::connection::{Received, Subscription};
 use futures::FutureExt as _;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The number of calls after which the server stops sending calls to a node that has announced that it leaves: some may still be on
 /// their way.
@@ -30,8 +31,7 @@ pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
     report(inner).await;
     let weak = Arc::downgrade(inner);
     let tasks = [
-        inner.runtime.spawn(read_calls(Weak::clone(&weak), calls)),
-        inner.runtime.spawn(read_controls(Weak::clone(&weak), controls)),
+        inner.runtime.spawn(read_calls(Weak::clone(&weak), Messages::new(calls, controls))),
         inner.runtime.spawn(report_when_asked(Weak::clone(&weak), hellos)),
         inner.runtime.spawn(report_often(weak)),
     ];
@@ -63,55 +63,124 @@ pub(super) async fn report(inner: &Inner) {
     }
 }
 
-/// Takes calls until the node has left.
-async fn read_calls(inner: Weak<Inner>, mut calls: Subscription) {
-    let Some(mut intake) = inner.upgrade().map(|inner| inner.intake.subscribe()) else { return };
-    let mut received = 0;
-    loop {
-        tokio::select! {
-            biased;
-            message = calls.next() => {
-                let (Some(message), Some(inner)) = (message, inner.upgrade()) else { return };
-                received += 1;
-                calls::take(&inner, message);
+/// The messages to a node: calls, and messages of callers about their calls.
+struct Messages {
+    calls: Subscription,
+    controls: Subscription,
+    /// The number of calls that were received.
+    received: u64,
+    /// A message of a caller that is returned after the calls that arrived before it.
+    held: Option<Held>,
+}
+
+struct Held {
+    control: Received,
+    /// The number of calls that were returned since it arrived.
+    calls: usize,
+}
+
+/// A message to a node.
+enum Message {
+    Call(Received),
+    Control(Received),
+}
+
+/// The maximum number of calls that may wait in the subscription before a message of a caller: the capacity of the NATS client.
+const MAX_WAITING_CALLS: usize = 1 << 16;
+
+impl Messages {
+    fn new(calls: Subscription, controls: Subscription) -> Self {
+        Self { calls, controls, received: 0, held: None }
+    }
+
+    /// The next message; `None` when the subscription to calls has ended. A message of a caller must not overtake its call, which the
+    /// node would not know yet. The connection receives both in the order in which they were sent, but distributes them to two
+    /// subscriptions.
+    async fn next(&mut self) -> Option<Message> {
+        if self.held.is_none() {
+            tokio::select! {
+                biased;
+                Some(control) = self.controls.next() => {
+                    self.held = Some(Held { control, calls: 0 });
+                }
+                call = self.calls.next() => {
+                    self.received += 1;
+                    return call.map(Message::Call);
+                }
             }
+        }
+        let mut held = self.held.take()?;
+        if held.calls < MAX_WAITING_CALLS
+            && let Some(Some(call)) = self.calls.next().now_or_never()
+        {
+            held.calls += 1;
+            self.held = Some(held);
+            self.received += 1;
+            return Some(Message::Call(call));
+        }
+        Some(Message::Control(held.control))
+    }
+}
+
+async fn handle(inner: &Arc<Inner>, message: Message) {
+    match message {
+        Message::Call(call) => calls::take(inner, call),
+        Message::Control(control) => calls::control(inner, control).await,
+    }
+}
+
+/// Takes calls until the node has left.
+async fn read_calls(inner: Weak<Inner>, mut messages: Messages) {
+    let Some(mut intake) = inner.upgrade().map(|inner| inner.intake.subscribe()) else { return };
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = messages.next() => message,
             changed = intake.wait_for(|intake| *intake == Intake::Closed) => {
                 if changed.is_err() {
                     return;
                 }
                 break;
             }
-        }
+        };
+        let (Some(message), Some(inner)) = (message, inner.upgrade()) else { return };
+        handle(&inner, message).await;
     }
-    leave(inner, calls, received).await;
+    leave(&inner, &mut messages).await;
+    let Some(node) = inner.upgrade() else { return };
+    // Callers may still ask for answers.
+    let task = node.runtime.spawn(read_controls(inner, messages.controls));
+    node.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
 }
 
 /// Refuses late calls until no call runs and none is on its way, and then ends the subscription.
-async fn leave(inner: Weak<Inner>, mut calls: Subscription, received: u64) {
-    calls.unsubscribe_after(received + LATE_CALLS).await;
+async fn leave(inner: &Weak<Inner>, messages: &mut Messages) {
+    messages.calls.unsubscribe_after(messages.received + LATE_CALLS).await;
+    let Some(interval) = inner.upgrade().map(|node| node.connection.options().report_interval)
+    else {
+        return;
+    };
+    let mut quiet_at = Instant::now() + interval;
     loop {
-        let Some(node) = inner.upgrade() else { return };
-        let interval = node.connection.options().report_interval;
-        drop(node);
         // If no call arrives during an interval, all callers have the announcement.
-        match tokio::time::timeout(interval, calls.next()).await {
+        let message = tokio::time::timeout_at(quiet_at, messages.next()).await;
+        let Some(node) = inner.upgrade() else { return };
+        match message {
             Ok(Some(message)) => {
-                let Some(node) = inner.upgrade() else { return };
-                calls::take(&node, message);
+                if let Message::Call(_) = message {
+                    quiet_at = Instant::now() + interval;
+                }
+                handle(&node, message).await;
             }
             Ok(None) => return,
-            Err(_) => {
-                let Some(node) = inner.upgrade() else { return };
-                if node.running.len() == 0 {
-                    break;
-                }
-            }
+            Err(_) if node.running.len() == 0 => break,
+            Err(_) => quiet_at = Instant::now() + interval,
         }
     }
-    calls.drain().await;
-    while let Some(message) = calls.next().await {
+    messages.calls.drain().await;
+    while let Some(message) = messages.next().await {
         let Some(inner) = inner.upgrade() else { return };
-        calls::take(&inner, message);
+        handle(&inner, message).await;
     }
 }
 
@@ -160,5 +229,39 @@ async fn report_often(inner: Weak<Inner>) {
         report(&node).await;
         drop(node);
         tokio::time::sleep(interval).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Connection;
+    use crate::options::ClusterOptions;
+    use crate::simulation::bus::Bus;
+    use bytes::Bytes;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_about_a_call_does_not_overtake_it() {
+        let bus = Bus::new(1);
+        let node = Connection::simulated(bus.port(), ClusterOptions::new("bus"));
+        let caller = Connection::simulated(bus.port(), ClusterOptions::new("bus"));
+        let calls = node.subscribe("call".to_owned()).await.unwrap();
+        let controls = node.subscribe("control".to_owned()).await.unwrap();
+        let mut messages = Messages::new(calls, controls);
+        for subject in ["call", "call", "control", "call", "control"] {
+            caller.publish(subject.to_owned(), Bytes::new()).await.unwrap();
+        }
+        // Both subscriptions have all of theirs.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let mut taken = Vec::new();
+        for _ in 0..5 {
+            let subject = match messages.next().await.unwrap() {
+                Message::Call(call) => call.subject,
+                Message::Control(control) => control.subject,
+            };
+            taken.push(subject);
+        }
+        assert_eq!(taken, ["call", "call", "call", "control", "control"]);
+        assert_eq!(messages.received, 3);
     }
 }
