@@ -158,5 +158,5 @@ fn line(cells: [String; 9]) -> String {
     let [name, rest @ ..] = cells;
     let widths = [14, 14, 7, 12, 7, 14, 7, 6];
     let rest = rest.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}"));
-    format!("{name:<60}{}", rest.collect::<Vec<_>>().join(""))
+    format!("{name:<64}{}", rest.collect::<Vec<_>>().join(""))
 }

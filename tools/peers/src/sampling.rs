@@ -23,7 +23,7 @@ impl Samples {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a place among some dozen samples"
+            reason = "the index is less than the number of samples, which is less than 2^53"
         )]
         let at = (self.0.len().saturating_sub(1) as f64 * part).round() as usize;
         self.0.get(at).copied().unwrap_or(f64::NAN)

@@ -40,7 +40,7 @@ pub(super) fn json_call(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let request = add();
     let mut ours = || Ok(ours.run(&request, 20)?.0);
     let mut baseline = || Ok(baseline.run(&request, 20)?.0);
-    let name = "HTTP: a JSON call, 64 connections";
+    let name = "HTTP: a JSON call, 64 connections that are kept open";
     against(name, 1.0 / 0.75, &mut ours, &mut baseline, tick)
 }
 
@@ -101,7 +101,7 @@ pub(super) fn defining(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let mut baseline = || p99(&mut quiet, &request, EACH);
     let (ours, baseline) = by_turns(10, &mut ours, &mut baseline, tick)?;
     let (unit, goal) = (Unit::Nanoseconds, Goal::Ratio(2.0));
-    let name = "HTTP: p99 with 10 definitions a second (baseline: none)";
+    let name = "HTTP: p99 during 10 definitions per second (baseline: none)";
     Ok(Row { name, unit, ours, baseline: Some(baseline), goal })
 }
 
@@ -122,7 +122,13 @@ pub(super) fn rollback(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         while client.ask(&request)? != wanted.as_bytes() {}
         Ok(begun.elapsed())
     };
-    within("HTTP: a call of what a rollback activates", 1e6, ROLLBACKS, &mut ours, tick)
+    within(
+        "HTTP: first answer of the activated revision after a rollback",
+        1e6,
+        ROLLBACKS,
+        &mut ours,
+        tick,
+    )
 }
 
 /// The resident memory of a server for each connection that has made a request and waits. All of them are then used again.
@@ -149,7 +155,7 @@ pub(super) fn idle_connections(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row
     }
     let (unit, goal) = (Unit::Kilobytes, Goal::Absolute(16.0));
     let ours = Samples::of(samples);
-    let name = "HTTP: resident for each of 10,000 idle connections";
+    let name = "HTTP: resident memory for each of 10,000 idle connections";
     Ok(Row { name, unit, ours, baseline: None, goal })
 }
 

@@ -33,13 +33,7 @@ pub(super) fn local_echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<R
         ensure!(bare(echo(&bytes))? == bytes, "the returned bytes differ");
         Ok(())
     });
-    against(
-        "1 KiB of bytes there and back on the caller's thread",
-        2.0,
-        &mut ours,
-        &mut baseline,
-        tick,
-    )
+    against("round trip of 1 KiB on the caller's thread", 2.0, &mut ours, &mut baseline, tick)
 }
 
 pub(super) fn local_echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
@@ -58,13 +52,7 @@ pub(super) fn local_echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<R
         ensure!(bare(echo(&bytes))? == bytes, "the returned bytes differ");
         Ok(())
     });
-    against(
-        "1 MiB of bytes there and back on the caller's thread",
-        1.5,
-        &mut ours,
-        &mut baseline,
-        tick,
-    )
+    against("round trip of 1 MiB on the caller's thread", 1.5, &mut ours, &mut baseline, tick)
 }
 
 /// The baseline is one copy, the least that a call with bytes can make. The goal corresponds to that of the previous
@@ -88,7 +76,7 @@ pub(super) fn local_echo_copied(guests: &Guests, tick: &mut dyn FnMut()) -> Resu
         std::hint::black_box(&mut copy);
         Ok(())
     });
-    let row = "1 MiB there and back, caller's thread (baseline: a `memcpy`)";
+    let row = "round trip of 1 MiB, caller's thread (baseline: a `memcpy`)";
     against(row, 4.1, &mut ours, &mut baseline, tick)
 }
 

@@ -45,11 +45,11 @@ fn echo(
 }
 
 pub(super) fn echo_1k(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    echo(guests, ("1 KiB of bytes there and back, across threads", 1 << 10, 200, 2.0), tick)
+    echo(guests, ("round trip of 1 KiB, across threads", 1 << 10, 200, 2.0), tick)
 }
 
 pub(super) fn echo_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    echo(guests, ("1 MiB of bytes there and back, across threads", 1 << 20, 2, 1.5), tick)
+    echo(guests, ("round trip of 1 MiB, across threads", 1 << 20, 2, 1.5), tick)
 }
 
 /// Bursts of 1 MiB round trips on two workers, each with twice as many calls as are outstanding. The baseline has one
@@ -69,7 +69,7 @@ fn bursts_1m(
 }
 
 pub(super) fn burst_1m(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    let name = "1 MiB there and back, 64 outstanding (baseline: one)";
+    let name = "round trip of 1 MiB, 64 outstanding (baseline: one)";
     bursts_1m(guests, name, Results::New, tick)
 }
 
@@ -109,7 +109,7 @@ pub(super) fn many_at_once(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Ro
         Ok(took)
     };
     against(
-        "a submit among 64 to a parked worker (baseline: a single one)",
+        "a submit among 64 to a parked worker (baseline: one alone)",
         0.5,
         &mut || submitted(AT_ONCE),
         &mut || submitted(1),
@@ -158,7 +158,13 @@ pub(super) fn start(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
         wpc.stop_workers();
         Ok(took)
     };
-    within("4 workers up, each has answered, the module compiled", 2e6, STARTS, &mut ours, tick)
+    within(
+        "start of 4 workers until each has answered, module compiled",
+        2e6,
+        STARTS,
+        &mut ours,
+        tick,
+    )
 }
 
 /// The baseline is the same pool with ten functions.

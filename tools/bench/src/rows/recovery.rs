@@ -20,13 +20,7 @@ pub(super) fn after_a_trap(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Ro
         check(sum)?;
         Ok(begun.elapsed())
     };
-    within(
-        "first successful answer after a trap, one worker, fresh state",
-        50e3,
-        TRAPS,
-        &mut ours,
-        tick,
-    )
+    within("first answer after a trap, one worker, fresh state", 50e3, TRAPS, &mut ours, tick)
 }
 
 const LIMIT: Duration = Duration::from_millis(500);
@@ -43,7 +37,7 @@ fn end_a_loop(wpc: &WorkerProcedureCall) -> Result<Duration> {
 pub(super) fn time_limit(guests: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let wpc = guests.pool(1)?;
     within(
-        "500 ms limit on an endless loop: until its caller knows",
+        "500 ms limit on an endless loop: until its caller is answered",
         501e6,
         LIMITS,
         &mut || end_a_loop(&wpc),
@@ -61,5 +55,5 @@ pub(super) fn after_a_limit(guests: &Guests, tick: &mut dyn FnMut()) -> Result<R
         check(add.call((40, 2))?)?;
         Ok(begun.elapsed())
     };
-    within("500 ms limit on an endless loop: the next good call", 1e6, LIMITS, &mut ours, tick)
+    within("500 ms limit on an endless loop: the next answer", 1e6, LIMITS, &mut ours, tick)
 }

@@ -34,17 +34,17 @@ fn of_children(
 }
 
 pub(super) fn resident(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    let what = ("resident, 4 workers, one function used", Unit::Megabytes, 25.0);
+    let what = ("resident memory, 4 workers, one function used", Unit::Megabytes, 25.0);
     of_children(what, &Task::Workers { workers: 4 }, Some(&Task::Nothing), tick)
 }
 
 pub(super) fn resident_by_sandbox(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    let what = ("resident for each live sandbox of the SDK's guest", Unit::Kilobytes, 16.0);
+    let what = ("resident memory for each live sandbox of the SDK's guest", Unit::Kilobytes, 16.0);
     of_children(what, &Task::Sandbox, None, tick)
 }
 
 pub(super) fn resident_by_suspended_call(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    let what = ("resident for each of 10,000 suspended calls", Unit::Kilobytes, 24.0);
+    let what = ("resident memory for each of 10,000 suspended calls", Unit::Kilobytes, 24.0);
     of_children(what, &Task::Suspended, None, tick)
 }
 
@@ -56,6 +56,6 @@ pub(super) fn suspended_calls(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row>
 /// A function takes no memory on a worker until it is called there, so this is the maximum for each function and
 /// worker.
 pub(super) fn resident_by_function(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
-    let what = ("resident for each idle function of 10,000", Unit::Bytes, 2048.0);
+    let what = ("resident memory for each idle function of 10,000", Unit::Bytes, 2048.0);
     of_children(what, &Task::IdleFunction, None, tick)
 }

@@ -71,7 +71,7 @@ fn host_call(wpc: &WorkerProcedureCall, name: &'static str) -> impl FnMut() -> R
 pub(super) fn ready(_: &Guests, tick: &mut dyn FnMut()) -> Result<Row> {
     let wpc = pool()?;
     let (mut ours, mut baseline) = (host_call(&wpc, "ready"), host_call(&wpc, "direct"));
-    let name = "an async host call that is ready (baseline: a direct one)";
+    let name = "an async host call that is ready (baseline: a synchronous one)";
     above(name, 400.0, &mut ours, &mut baseline, tick)
 }
 
