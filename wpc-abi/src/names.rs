@@ -65,9 +65,9 @@ pub const NOT_DEFINED: i64 = -1;
 /// Names appear in errors and events; the limit keeps a hostile name from flooding them.
 pub const MAX_NAME_LEN: usize = 255;
 
-/// The rule for names, for error messages.
+/// The rule for names, for error messages. It completes "a name must".
 pub const NAME_RULE: &str =
-    "a letter or underscore, then letters, digits or underscores, at most 255 bytes";
+    "have between 1 and 255 ASCII letters, digits or underscores, and not start with a digit";
 
 /// Returns whether `name` is a valid name of a function, a dependency or a constant, see [`NAME_RULE`].
 ///
@@ -92,9 +92,9 @@ pub const fn is_valid(name: &str) -> bool {
     true
 }
 
-/// The rule for export names that can be defined as functions, see [`is_export_name`].
+/// The rule for export names that can be defined as functions, in the form of [`NAME_RULE`]; see [`is_export_name`].
 pub const EXPORT_NAME_RULE: &str =
-    "between 1 and 255 bytes, without control characters and bidirectional controls";
+    "have between 1 and 255 bytes, without control characters and bidirectional controls";
 
 /// Returns whether an export of this name can be defined as a function when all exports of a module are. Such names
 /// come from a toolchain, as `get-answer` or `ns:pkg/iface#fn`, so the rule rejects only what could forge a line of a

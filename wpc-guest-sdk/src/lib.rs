@@ -149,7 +149,7 @@
 #![no_std]
 
 extern crate alloc;
-// Native builds are for tests, which need `std` without the feature too.
+// Native builds are for tests, which need `std` even without the feature.
 #[cfg(any(feature = "std", not(target_arch = "wasm32")))]
 extern crate std;
 

@@ -29,7 +29,7 @@ macro_rules! constant {
             #[unsafe(link_section = "wpc")]
             static __WPC_BYTES: [u8; __WPC_RECORD.encoded_len()] = __WPC_RECORD.encode();
         };
-        const _: () = assert!($crate::__private::is_valid_name($name), "a constant's name is a letter or underscore, then letters, digits or underscores, at most 255 bytes");
+        const _: () = assert!($crate::__private::is_valid_name($name), "a constant's name must have between 1 and 255 ASCII letters, digits or underscores, and not start with a digit");
         $crate::constant::<$ty>($name)
     }};
     ($name:literal) => {

@@ -33,7 +33,7 @@ impl Mistakes {
             self.add(
                 at,
                 format!(
-                    "`{name}` is not a valid name for a {what}; a name is {}",
+                    "`{name}` is not a valid name for a {what}; a name must {}",
                     wpc_abi::names::NAME_RULE
                 ),
             );

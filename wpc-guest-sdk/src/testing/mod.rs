@@ -349,7 +349,7 @@ impl fmt::Debug for State {
 fn check_name(what: &str, name: &str) {
     assert!(
         is_valid(name),
-        "`{name}` is not a valid name for a {what}; a name is {}",
+        "`{name}` is not a valid name for a {what}; a name must {}",
         wpc_abi::names::NAME_RULE
     );
 }

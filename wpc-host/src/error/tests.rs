@@ -43,7 +43,7 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::InvalidName {
             what: "function",
             name: "2nd-try".to_owned(),
-            rule: "a letter or underscore, then letters, digits or underscores, at most 255 bytes",
+            rule: "have between 1 and 255 ASCII letters, digits or underscores, and not start with a digit",
         },
         Error::DependencyChain { alias: "a".to_owned(), limit: 256 },
         Error::denied("resize", "the server refuses messages to `wpc.v1.call.>`"),

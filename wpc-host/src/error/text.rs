@@ -13,7 +13,7 @@ impl fmt::Display for Error {
                 write!(f, "invalid call options for function \"{function}\": {problem}")
             }
             Self::InvalidName { what, name, rule } => {
-                write!(f, "invalid {what} name {name:?}: a name must be {rule}")
+                write!(f, "invalid {what} name {name:?}: a name must {rule}")
             }
             Self::Reported(report) => f.write_str(&report.text),
             Self::NotRunning => f.write_str("the workers are not running"),

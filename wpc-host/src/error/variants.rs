@@ -35,7 +35,7 @@ pub enum Error {
         /// The kind of item: `function`, `dependency`, `constant` or `host function`.
         what: &'static str,
         name: String,
-        /// What a name must be.
+        /// The rule that it breaks. It completes "a name must".
         rule: &'static str,
     },
 

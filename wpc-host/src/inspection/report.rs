@@ -155,11 +155,11 @@ fn how_to_call(name: &str) -> Option<String> {
         None
     } else if names::is_export_name(name) {
         Some(format!(
-            "define the whole module and call it by this name, or define it alone with `export` set to this name, under a name that is {name_rule}"
+            "define the whole module and call it by this name, or define it alone with `export` set to this name, under another name, which must {name_rule}"
         ))
     } else {
         Some(format!(
-            "define it alone with `export` set to this name, under a name that is {name_rule}"
+            "define it alone with `export` set to this name, under another name, which must {name_rule}"
         ))
     }
 }

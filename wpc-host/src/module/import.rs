@@ -178,11 +178,11 @@ pub(crate) fn origin<'a>(module: &'a str, name: &str) -> Result<Origin<'a>, Stri
         Ok(Origin::Typed(alias))
     } else if module == names::HOST_FUNCTIONS_MODULE {
         check_alias(name)
-            .map_err(|_| format!("a host function's name must be {}", names::NAME_RULE))?;
+            .map_err(|_| format!("a host function's name must {}", names::NAME_RULE))?;
         Ok(Origin::HostFunction)
     } else if module == names::CALLED_FUNCTIONS_MODULE {
         if !names::is_export_name(name) {
-            return Err(format!("a function's name must have {}", names::EXPORT_NAME_RULE));
+            return Err(format!("a function's name must {}", names::EXPORT_NAME_RULE));
         }
         Ok(Origin::CalledFunction)
     } else if module == WASI_MODULE {
@@ -214,7 +214,7 @@ fn check_alias(alias: &str) -> Result<(), String> {
     if names::is_valid(alias) {
         Ok(())
     } else {
-        Err(format!("{alias:?} cannot be a dependency's alias, which must be {}", names::NAME_RULE))
+        Err(format!("{alias:?} cannot be a dependency's alias, which must {}", names::NAME_RULE))
     }
 }
 

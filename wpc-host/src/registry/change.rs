@@ -189,7 +189,7 @@ impl Registry {
             return Err(Error::InvalidName {
                 what,
                 name,
-                rule: "something other than the name of the host's import module",
+                rule: "differ from the name of the host's import module",
             });
         }
         let what = format!("dependency \"{alias}\"");
