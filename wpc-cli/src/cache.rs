@@ -119,7 +119,7 @@ fn clear(kept: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let is_ours = |start| name.to_string_lossy().starts_with(start);
-        // Versions before 0.2 used Wasmtime's own cache.
+        // Builds before the first release used Wasmtime's own cache, in folders `wasmtime-…`.
         if is_ours("wpc-") || is_ours("wasmtime-") || is_ours("sdk-") {
             std::fs::remove_dir_all(entry.path())?;
         }

@@ -50,7 +50,7 @@ pub enum GrantError {
     #[error("invalid grant `{0}`: expected env=NAME=VALUE")]
     Variable(String),
     /// Standard input is not available.
-    #[error("`stdin` cannot be granted: calls are read from standard input")]
+    #[error("`stdin` cannot be granted in a manifest; pass the input as an argument of the call")]
     NoInput,
 }
 

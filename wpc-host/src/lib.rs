@@ -96,7 +96,10 @@
 //! its own sandbox with its own limits, while the caller is suspended; `docs/library.md` describes them. A host function
 //! calls the pool with [`call_async_for`](WorkerProcedureCall::call_async_for).
 //!
-//! A guest that only computes is suspended if its definition has a [time slice](Limits::time_slice).
+//! # Time slices
+//!
+//! A guest that computes for longer than the [time slice](Limits::time_slice) of its definition is suspended, so that the calls
+//! behind it can run. By default a definition has no time slice.
 //!
 //! # WASI
 //!
@@ -215,8 +218,8 @@
 //! so that such bytes need not be copied.
 //!
 //! Where many large calls are outstanding, allocating costs more than copying: a fresh megabyte takes 256 page faults.
-//! Therefore a pool reuses its buffers of 128 KiB or more. It holds at most 64 MiB of unused buffers, and frees those that were
-//! not used for 1.5 seconds; see [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
+//! Therefore a pool reuses its buffers of 128 KiB or more. It holds at most 64 MiB of unused buffers, and frees a buffer after
+//! it has been unused for 750 to 1,500 ms; see [`get_buffer_usage`](WorkerProcedureCall::get_buffer_usage).
 //! [`PendingCall::wait_into`] exchanges the result's buffer for one that the caller has read already, so that no call
 //! allocates.
 #![forbid(unsafe_code)]

@@ -57,7 +57,8 @@ impl HostContext {
         &self.call.function
     }
 
-    /// The worker on whose thread the host function runs. The worker's other calls wait meanwhile.
+    /// The worker that runs the call. A host function that is neither async nor blocking runs on this worker's thread, so the
+    /// worker's other calls wait meanwhile.
     #[must_use]
     pub fn worker_id(&self) -> WorkerId {
         self.worker

@@ -33,8 +33,9 @@ pub struct FunctionInformation {
     /// The functions of WASI preview 1 that its own module imports and that it was granted.
     pub required_wasi_imports: Vec<String>,
     /// Whether its calls can be suspended, so that their worker runs others meanwhile: it or one of its dependencies imports an
-    /// async or blocking host function, waits in WASI or [calls](crate::WasmModule::grant_function) functions of the pool, or it
-    /// has a [time slice](crate::Limits::time_slice). Its calls run on fibers, which costs each a few hundred nanoseconds.
+    /// async or blocking host function, waits in WASI, [calls](crate::WasmModule::grant_function) functions of the pool or
+    /// [yields items](crate::ItemStream), or it has a [time slice](crate::Limits::time_slice). Its calls run on fibers,
+    /// which costs each a few hundred nanoseconds.
     #[serde(default)]
     pub can_suspend: bool,
     /// Why its calls can be suspended; empty if they cannot.

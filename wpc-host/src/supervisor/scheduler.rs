@@ -7,7 +7,7 @@
 pub(crate) enum Candidate {
     /// It can take the call.
     Ready {
-        /// The number of calls accepted and not yet answered.
+        /// The number of calls that the worker has accepted and not yet answered, without suspended ones.
         in_flight: usize,
         /// How long a call is likely to wait there, in nanoseconds; `None` if the worker is parked or the wait is unknown.
         wait: Option<u64>,

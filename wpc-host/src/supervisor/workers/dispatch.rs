@@ -137,8 +137,9 @@ impl Pool {
         }
     }
 
-    /// The number of calls up to which a worker takes the job. Nested calls have no limit: each suspended caller has at most
-    /// one of them, which could never be queued if suspended callers filled all workers.
+    /// The number of calls up to which a worker takes the job. Nested calls have no limit: if suspended callers filled all
+    /// workers, their nested calls could never be queued. A guest makes one nested call at a time. An async host function may
+    /// make several, and their number is up to the embedder.
     #[inline]
     fn pending_limit(&self, job: &Job) -> usize {
         match job.call.depth {
