@@ -56,7 +56,7 @@ pub(crate) fn replies(bytes: &str, len: usize) -> WasmModule {
     ))
 }
 
-/// A function `spins`, which logs «in» and then never returns, and a function `quick`, which returns 7.
+/// A function `spins`, which logs `in` and then never returns, and a function `quick`, which returns 7.
 pub(crate) fn spinner() -> WasmModule {
     contract(
         r#"(data (i32.const 16) "in")

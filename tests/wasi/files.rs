@@ -35,8 +35,8 @@ fn is_suspended(wpc: &WorkerProcedureCall) {
     assert_eq!(wpc.call::<Vec<String>>("list_folder", ("/data",)).unwrap(), ["pipe"]);
 }
 
-/// Waits until the helper threads have ended their work.
-fn no_worker_was_lost(wpc: &WorkerProcedureCall) {
+/// Waits until no helper thread is abandoned, and checks that the worker was not replaced.
+fn no_worker_was_replaced(wpc: &WorkerProcedureCall) {
     eventually(|| wpc.metrics().abandoned_helper_threads == 0);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
 }
@@ -54,7 +54,7 @@ fn a_guest_is_suspended_while_it_opens_a_named_pipe() {
     is_suspended(&wpc);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "from a guest");
     call.wait().unwrap();
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_guest_is_suspended_while_it_reads_a_named_pipe() {
     pipe.write_all(text.as_bytes()).unwrap();
     drop(pipe);
     assert!(call.wait().unwrap() == format!("one {text}"));
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_guest_is_suspended_while_a_named_pipe_is_full() {
     pipe.read_exact(&mut read).unwrap();
     call.wait().unwrap();
     assert!(read == text.as_bytes());
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
 }
 
 #[test]
@@ -104,17 +104,17 @@ fn a_call_that_waits_for_a_named_pipe_ends_at_its_limit_or_when_it_is_cancelled(
     };
     cancelled("opening waits", &mut || {});
     drop(both_ends(&path));
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
     let mut pipe = both_ends(&path);
     // The guest has opened the pipe when a byte of it arrives.
     cancelled(&"writing waits".repeat(100_000), &mut || pipe.read_exact(&mut [0]).unwrap());
     drop(pipe);
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
     pipe = both_ends(&path);
     let error = wpc.call_with::<String>("read_file", ("/data/pipe",), &limit).unwrap_err();
     assert_eq!(error.code().as_str(), "timeout");
     drop(pipe);
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
     folder.put("regular", "a regular file");
     assert_eq!(wpc.call::<String>("read_file", ("/data/regular",)).unwrap(), "a regular file");
 }
@@ -125,5 +125,5 @@ fn errors_of_special_files_reach_the_guest() {
     let _listener = std::os::unix::net::UnixListener::bind(folder.0.join("socket")).unwrap();
     let wpc = tools(&folder);
     assert_eq!(code(wpc.call::<String>("read_file", ("/data/socket",))), "guest_error");
-    no_worker_was_lost(&wpc);
+    no_worker_was_replaced(&wpc);
 }

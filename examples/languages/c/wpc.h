@@ -332,7 +332,7 @@ WPC_LARGE_ wpc_text wpc_concat(const wpc_text *texts, size_t count)
 
 /* ---- Writing ----------------------------------------------------------------------------- */
 
-/* Makes sure that `more` bytes can be written without moving. */
+/* Makes sure that `more` bytes can be written without moving the buffer. */
 WPC_LARGE_ void wpc_reserve_(wpc_writer *out, uint64_t more)
 {
     /* The first allocation is exact; later ones double, to limit the number of copies. */

@@ -113,7 +113,7 @@ fn an_issuer_that_is_not_trusted_is_reported_with_the_remedy() {
     let ca = same.path("ca.pem");
     let found = fails_with(1, &wpc(&["health", &url, "--ca", &ca, "--timeout", "60s"]));
     assert!(found.contains("was not issued by a trusted authority; if"), "{found}");
-    // A certificate for an address is not one for a name.
+    // A certificate for an IP address is not valid for a host name.
     let url = url.replace("127.0.0.1", "localhost");
     let ca = authority.path("ca.pem");
     let found = fails_with(1, &wpc(&["health", &url, "--ca", &ca, "--timeout", "60s"]));

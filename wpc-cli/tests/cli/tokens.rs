@@ -86,7 +86,7 @@ fn a_missing_or_refused_token_is_reported_with_the_option_and_the_variable() {
 }
 
 #[test]
-fn revoking_the_last_administrator_is_reported_with_the_way_out() {
+fn revoking_the_last_administrator_is_reported_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let data = text(&data);
@@ -105,7 +105,7 @@ fn revoking_the_last_administrator_is_reported_with_the_way_out() {
     };
     assert!(warned.status.success() && out(&warned).starts_with("revoked "), "{}", err(&warned));
     assert!(err(&warned).contains("wpc token create --data FOLDER"), "{}", err(&warned));
-    // The way out.
+    // The remedy works.
     create(&["--data", data, "--name", "mia", "--scope", "admin"]);
     assert!(err(&revoke("mia")).contains("last valid token with the scope `admin`"));
 }

@@ -223,7 +223,8 @@ fn drawn<'a>(candidates: &[Candidate<'a>], random: &mut StdRng) -> Option<Candid
     })
 }
 
-/// The node with the highest score for the key, so a node that joins or leaves moves only its own keys.
+/// The node with the highest score for the key (weighted rendezvous hashing), so a node that joins or leaves moves only its own
+/// keys.
 fn by_key<'a>(candidates: &[Candidate<'a>], key: u64) -> Option<Candidate<'a>> {
     candidates.iter().copied().max_by(|one, other| {
         let score = |(name, member): &Candidate<'_>| {
@@ -231,7 +232,8 @@ fn by_key<'a>(candidates: &[Candidate<'a>], key: u64) -> Option<Candidate<'a>> {
             for byte in name.as_str().bytes() {
                 hash = mixed(hash ^ u64::from(byte));
             }
-            // Of the interval from 0 to 1, exclusive; a weight stretches it.
+            // A number between 0 and 1, both exclusive. A weight divided by its negative logarithm makes a node's share of the
+            // keys proportional to the weight.
             #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
             let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
             -f64::from(member.beat.call_limit) / uniform.ln()

@@ -205,8 +205,9 @@ async fn a_client_without_stored_arguments_cannot_choose_what_it_writes_into_the
     let wanted = json!({ "seq": store.entry("active").await.unwrap().unwrap().revision });
     deploy(&registry, 2).await;
     let observer = Client::connect(options(&server, &server.client, "client")).await.unwrap();
-    // An old activation, which the server refuses because it is stored with the number of the one before it, and the description of
-    // one.
+    // `DIRECT.GET` answers with an old activation and its headers, which state the sequence number of the activation before it. The
+    // server refuses to store it, because another activation is the last one. `STREAM.MSG.GET` answers with a description of the old
+    // activation, which the server stores.
     for request in ["DIRECT.GET", "STREAM.MSG.GET"] {
         let request = format!("$JS.API.{request}.KV_wpc_registry");
         redirect(&user, &request, &wanted, "$KV.wpc_registry.active").await;

@@ -391,7 +391,7 @@ async fn the_calls_of_a_node_that_falls_silent_end_soon_and_pure_ones_run_elsewh
     let (a, _b) = tokio::join!(join("a", behind), join("b", server.options()));
     deploy(server.options(), 2).await;
     let client = client(server.options(), 2).await;
-    // Calls that nothing answers, until one is on the node that falls silent.
+    // Starts calls that never return, until one of them runs on the node that will become unreachable.
     let mut spinning = Vec::new();
     while a.calls_in_flight() == 0 {
         let client = client.clone();

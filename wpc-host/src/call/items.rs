@@ -32,7 +32,8 @@ pub(crate) struct Items {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Batch,
-    /// Wakes the guest, if it is suspended because the buffer was full, with the time since which it is suspended.
+    /// The waker of the guest and the time at which it was suspended; `None` unless it is suspended because the buffer was
+    /// full.
     guest: Option<(Waker, Instant)>,
     /// How long the guest was suspended before.
     suspended: Duration,

@@ -5,7 +5,7 @@
 //! The thread that emits an event pushes a copy into the bounded queue of each subscription, and then takes and wakes the
 //! waker. It never waits: if the queue is full, the event is dropped and counted. A subscriber that found the queue empty
 //! registers its waker and then looks into the queue again, so it misses no event. When the pool is dropped, the queues are
-//! closed in the same way; events that are in a queue then can still be taken.
+//! closed in the same way. Events that are still in a queue can be taken afterwards.
 
 use crate::event::{Events, WorkerEvent};
 use crate::sync::atomic::{AtomicU64, Ordering};

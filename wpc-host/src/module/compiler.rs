@@ -51,8 +51,8 @@ impl Compiled {
     }
 }
 
-/// The maximum number of running compilations. The callers' own threads wait for them, so only abandoned compilations
-/// approach this number.
+/// The maximum number of running compilations. A caller waits for its compilation, so more compilations than callers run only
+/// if some have exceeded their time limit and were abandoned.
 const MAX_COMPILATIONS: usize = 64;
 
 /// A running compilation.

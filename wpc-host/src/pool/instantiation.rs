@@ -64,7 +64,8 @@ impl WorkerProcedureCall {
             if !seen.insert(definition.generation.0) {
                 continue;
             }
-            // A definition that is never published reads these instead of the current ones.
+            // The checked definition is never published, so it uses the bindings of the check instead of the pool's current
+            // ones.
             if let Some(bindings) = &outcome.bindings {
                 definition.blueprint.retire(bindings);
             }

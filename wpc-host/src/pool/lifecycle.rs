@@ -50,7 +50,7 @@ impl Lifecycle {
     pub(crate) fn new(options: Options) -> Result<Self, Error> {
         let pool = Arc::new(Pool::new(options)?);
         let nested_calls = Arc::downgrade(&pool) as Weak<dyn NestedCalls>;
-        // The pool is new, so it has none.
+        // `set` fails only if there is a value already, and the pool is new.
         let _ = pool.nested_calls.set(nested_calls);
         Ok(Self {
             pool,

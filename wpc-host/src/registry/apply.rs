@@ -135,7 +135,7 @@ impl Registry {
         let mut repetitions = 0;
         let (linked, draft, _compiled, mut sources) = loop {
             if pending.is_empty() {
-                // Handles and workers would look for changes after a publication.
+                // Nothing is published, because each publication makes handles and workers check for changes.
                 return Ok(Outcome { refused, ..Outcome::default() });
             }
             let base = self.lock().clone();

@@ -16,7 +16,7 @@ use wpc_abi::reply::{
     CONSTANT_NOT_DEFINED, MAX_LENGTH, Reply, TAG_ELSEWHERE, elsewhere, length, unpack,
 };
 
-/// The minimum capacity that is requested of the guest's buffer. Most payloads fit, so it is requested once.
+/// The minimum capacity of the buffer that the host requests from the guest. Most payloads fit, so one request suffices.
 const MIN_BUFFER: u32 = 1024;
 
 /// How errors name the buffer.
@@ -307,7 +307,7 @@ pub(super) fn buffer_of(state: &State, at: usize) -> wasmtime::Result<&Buffer> {
     instance.buffer.as_ref().ok_or_else(no_buffer)
 }
 
-/// The capacity that is requested of the guest for `len` bytes.
+/// The capacity of the buffer that the host requests from the guest for `len` bytes.
 pub(super) fn capacity_for(len: u32) -> u32 {
     len.checked_next_power_of_two().unwrap_or(len).max(MIN_BUFFER)
 }

@@ -5,7 +5,7 @@
 //! All state is under one lock, which is never held while a task runs. A push starts a thread if there are fewer than the
 //! maximum. A thread that finds no task under the lock exits. So while a task is queued, there is a thread that will run it.
 //! Threads that replace abandoned ones wait for a short time before they exit, because starting a thread takes longer than
-//! waking one. A push wakes one of them if there are as many as queued tasks.
+//! waking one. Instead of starting a thread, a push wakes a waiting one if at least as many threads wait as tasks are queued.
 //! A thread whose task was withdrawn while it ran is abandoned until the task returns. Up to a bound, abandoned threads do
 //! not count towards the maximum.
 //! The queue is bounded by the callers, because each queued task belongs to an [`Outcome`] that a caller holds.

@@ -375,7 +375,7 @@ impl Worker {
     fn keep_waiting(&self, job: Job) {
         let deadline = job.deadline;
         self.waiting.add(job);
-        // A sweep may have looked while the job was in neither place.
+        // A sweep may have run while the job was neither in the queue nor in `waiting`.
         self.next_expiry.fetch_min(deadline, Ordering::AcqRel);
     }
 

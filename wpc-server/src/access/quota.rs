@@ -150,7 +150,7 @@ impl Bucket {
             return Ok(());
         }
         let seconds = excess / rate.amount as f64 * rate.window.as_secs_f64();
-        // Bounded, because a duration is.
+        // Bounded, because `Duration::from_secs_f64` panics if the value is too large for a `Duration`.
         Err(Duration::from_secs_f64(seconds.min(1e9)))
     }
 

@@ -72,7 +72,8 @@ type Running = BoxFuture<'static, (usize, Option<Vec<u8>>)>;
 struct Connection {
     socket: WebSocket,
     client: Client,
-    /// Counts the memory of messages; `None` if the server's bounds on connections are not those of this library.
+    /// Counts the memory of messages. `None` if the application serves the router itself, without a `Server`, which would limit
+    /// the memory of its connections.
     memory: Option<MessageMemory>,
     running: FuturesUnordered<Running>,
     /// The number of requests in `running`.

@@ -9,7 +9,7 @@ use wpc_server::{Application, ConnectionLimits, FinishedRequest, ReportedRequest
 
 const HOST: &str = "host: localhost\r\n";
 
-/// Limits that a test reaches soon. Those that it does not set are those of an operator.
+/// A server with the limits that `set` lowers, so that a test reaches them soon. The other limits are the defaults.
 fn limited(set: impl FnOnce(&mut ConnectionLimits)) -> Running {
     let mut limits = ConnectionLimits::default();
     set(&mut limits);

@@ -178,13 +178,13 @@ impl Running {
 }
 
 /// How long a test waits for something that happens soon.
-const PATIENT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENT;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENT:?}");
+        assert!(Instant::now() < deadline, "{what} did not happen within {TIMEOUT:?}");
         std::thread::yield_now();
     }
 }
@@ -212,7 +212,7 @@ impl Running {
     /// Sends a request over a connection of its own, whose answer is not read.
     pub(crate) fn connect(&self, request: &str) -> TcpStream {
         let mut connection = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
-        connection.set_read_timeout(Some(PATIENT)).unwrap();
+        connection.set_read_timeout(Some(TIMEOUT)).unwrap();
         connection.write_all(request.as_bytes()).unwrap();
         connection
     }

@@ -235,6 +235,6 @@ fn fuel_of_a_stream_counts_at_its_end() {
     let last = String::from_utf8(answer.body).unwrap().lines().last().unwrap().to_owned();
     let used = serde_json::from_str::<Value>(&last).unwrap()["fuel_used"].as_u64().unwrap();
     let left = Tenant::left(&tenant.call("nothing", &json!([])));
-    // What has flowed out meanwhile is far less than a stream uses.
+    // The fuel that the quota has regained meanwhile is far less than a stream uses.
     assert!((1_000_000 - used..1_000_000).contains(&left), "{left} left after {used}");
 }

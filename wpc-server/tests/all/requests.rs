@@ -1,4 +1,4 @@
-//! Random requests, as hostile clients send them: none fails the server, and every error is a problem document.
+//! Random requests, as hostile clients send them. None causes an error of the server, and every error is a problem document.
 
 use crate::harness::Running;
 use rand::rngs::SmallRng;

@@ -145,7 +145,7 @@ fn one_time_limit_holds_for_a_whole_batch() {
             &response["error"]["data"]["outcome"]
         })
         .collect();
-    // With a limit of its own after its wait, each of them would have begun.
+    // If each request had its own time limit, which began after its wait for a worker, all of them would have started.
     assert!(outcomes.contains(&&json!("not_started")), "{responses}");
 }
 

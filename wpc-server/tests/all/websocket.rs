@@ -166,7 +166,7 @@ fn a_connection_has_no_time_limits_of_requests() {
     for id in 0..3 {
         socket.send(Message::text(request("add", &json!([1, 2]), &json!(id)))).unwrap();
         assert_eq!(receive(&mut socket)["id"], id);
-        // The limits have passed when they have ended a connection that began later.
+        // The limits end this connection, which begins later. So they have passed for the WebSocket, too.
         let mut slow = Connection::open(&server);
         slow.send("GET / HTTP/1.1\r\n");
         assert_eq!(slow.rest(), "");

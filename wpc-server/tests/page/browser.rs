@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails: long, because machines are busy.
-const PATIENT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One browser at a time: several would compete for the same cores, and each takes hundreds of megabytes.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -62,12 +62,12 @@ impl Browser {
                 rest.trim_end_matches('.').parse::<u16>().ok()
             })
             .expect("ChromeDriver prints its port");
-        // It would block if what else it prints were not read.
+        // ChromeDriver would block if the rest of its output were not read.
         std::thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(PATIENT * 2))
+            .timeout_global(Some(TIMEOUT * 2))
             .build();
         let mut browser = Self {
             driver,
@@ -127,7 +127,7 @@ impl Browser {
 
     /// Waits until the script returns a value that is true.
     pub(crate) fn wait_for(&self, what: &str, script: &str) {
-        let deadline = Instant::now() + PATIENT;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let found = self.run(script);
             if found.as_bool().unwrap_or(!found.is_null()) {

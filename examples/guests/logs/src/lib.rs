@@ -16,8 +16,8 @@ pub struct Line {
     text: String,
 }
 
-/// Yields the lines of a log that contain a text, and returns the number of all its lines. The log is compressed with gzip;
-/// it may have several members, as a log has to which compressed parts were appended.
+/// Yields the lines of a log that contain a text, and returns the number of all its lines. The log is compressed with gzip.
+/// It may have several members, for example if compressed parts were appended to it.
 ///
 /// Only the first 16 KiB of a line are searched and shown. Bytes that are not UTF-8 become replacement characters.
 ///

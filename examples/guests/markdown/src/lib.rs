@@ -43,8 +43,8 @@ fn harmless(event: Event<'_>) -> Event<'_> {
 
 /// The address, or an empty one if its scheme is not one of the harmless ones.
 fn allowed(address: CowStr<'_>) -> CowStr<'_> {
-    // A colon behind one of these belongs to a relative address. What is before one that is not, a
-    // browser may take for a scheme, however odd it looks: so only whole, known names pass.
+    // A colon after `/`, `?` or `#` belongs to a relative address. A browser may treat any text before
+    // another colon as a scheme, so only known schemes are allowed.
     let first = address.find([':', '/', '?', '#']);
     let scheme = first.filter(|at| address[*at..].starts_with(':')).map(|at| &address[..at]);
     let is_harmless = scheme.is_none_or(|scheme| {

@@ -18,9 +18,10 @@ use wpc_host::{
 /// How much later than its time limit a call may end: the grace of a client, and what a busy machine adds.
 const GRACE: Duration = Duration::from_millis(1250);
 
-/// How long before a call the revision that answers it may have been superseded, because its caller and its node did not know yet: on a
-/// busy machine, and after a NATS server has failed. Then a lost change is found when the registry is read again.
+/// For how long after it was superseded a revision may answer new calls, because the caller and the node have not received the
+/// change yet. Long, because machines are busy.
 const STALE: Duration = Duration::from_secs(5);
+/// The same after a NATS server has failed: a change that was lost then is found when the registry is read again.
 const STALE_AFTER_SERVER: Duration = Duration::from_secs(40);
 
 /// The time limit of calls that must succeed: two nodes may be lost one after another.
@@ -300,7 +301,7 @@ pub(crate) async fn overload(scene: Arc<Scene>, mut random: SmallRng) -> Result<
                 let (mut random, mut tally) = (SmallRng::seed_from_u64(seed), Tally::default());
                 while Instant::now() < until {
                     run(&scene, &client, Kind::Crowd, &mut random, &mut tally).await?;
-                    // A refusal is prompt, and a caller that repeats it at once would only measure how prompt.
+                    // Refusals are immediate. A caller that retried at once would only measure how fast refusals are.
                     scene.pause(random.random_range(0..20)).await;
                 }
                 anyhow::Ok(tally)

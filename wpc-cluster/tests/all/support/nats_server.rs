@@ -218,7 +218,7 @@ impl Drop for NatsServer {
     }
 }
 
-/// Whether the library finds a program too, which does not look into the folder of the build.
+/// Whether the library finds the program, too. It searches `WPC_NATS_SERVER` and `PATH`, but not the build's folder.
 pub(crate) fn is_in_path() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let name = format!("nats-server{}", std::env::consts::EXE_SUFFIX);

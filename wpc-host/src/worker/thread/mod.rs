@@ -74,8 +74,8 @@ pub(in crate::worker) struct Thread {
     sampler: Sampler,
     /// The definition whose sandbox is to be recycled.
     spent: Option<Arc<Definition>>,
-    /// When the running call began. `None` if the clock was not read, because the call is not timed and no tick has passed
-    /// since it was accepted; then it began right after that.
+    /// When the running call began. `None` if the clock was not read, because the call is not timed and no tick had passed
+    /// since it was accepted. It then began within one tick of its acceptance.
     begun: Option<Instant>,
     /// What is observed of the running call, if there is an observer or a subscriber of spans, or latencies are collected.
     observed: Option<Observed>,

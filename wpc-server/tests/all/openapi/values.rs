@@ -1,4 +1,4 @@
-//! Whatever value a schema accepts, the function that it describes accepts.
+//! A function accepts every value that its schema accepts.
 
 use crate::harness::Running;
 use proptest::prelude::*;
