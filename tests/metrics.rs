@@ -214,7 +214,7 @@ fn failures_of_a_sandbox_and_its_circuit_breaker_are_shown() {
 }
 
 #[test]
-fn a_replaced_worker_counts_and_so_does_the_call_that_it_lost() {
+fn a_replaced_worker_counts_and_so_does_the_call_that_it_ran() {
     failing_subscriber::install();
     let wpc = pool_with(1, immediate_restarts());
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();

@@ -159,11 +159,11 @@ fn a_panicked_worker_is_replaced_and_its_queue_is_redispatched() {
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     define_sdk(&wpc, &["add"]);
-    let lost = wpc.submit::<()>("f", ()).unwrap();
+    let panics = wpc.submit::<()>("f", ()).unwrap();
     let queued: Vec<PendingCall<i32>> =
         (0..20).map(|number| wpc.submit("add", (number, 0)).unwrap()).collect();
-    let Err(Error::WorkerLost { ran, .. }) = lost.wait() else {
-        panic!("the worker should be lost")
+    let Err(Error::WorkerLost { ran, .. }) = panics.wait() else {
+        panic!("the call should end with its worker")
     };
     assert!(ran);
     for (number, call) in (0..).zip(queued) {
@@ -221,8 +221,8 @@ fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
             other => panic!("{other}"),
         }
     };
-    let lost = events.wait_for_name("worker_error");
-    let EventDetails::WorkerError { message } = lost.details else {
+    let failed = events.wait_for_name("worker_error");
+    let EventDetails::WorkerError { message } = failed.details else {
         panic!("the event should have the reason")
     };
     assert!(message.contains("did not return"), "{message}");

@@ -163,23 +163,23 @@ fn a_host_function_that_keeps_blocking_workers_opens_the_circuit_breaker() {
     // A limit that other calls keep on a busy machine.
     let long = CallOptions::new().timeout(TEST_TIMEOUT);
     let adds = || wpc.call_with::<i32>("add", (1, 2), &long).unwrap();
-    let mut lost = 0;
+    let mut failed_workers = 0;
     loop {
         match wpc.call::<()>("f", ()).unwrap_err() {
             Error::CircuitOpen { .. } => break,
             Error::Timeout { .. } | Error::WorkerLost { .. } => {
                 // Otherwise the call waited during the backoff of its function, or its guest was stopped before it called
-                // the host function, which costs no worker.
+                // the host function, so no worker failed.
                 if running.try_recv().is_ok() {
                     let error = events.wait_for_name("worker_error");
                     assert!(error.correlation_id.is_some(), "the event names the call");
-                    lost += 1;
+                    failed_workers += 1;
                 }
             }
             other => panic!("{other}"),
         }
         assert_eq!(adds(), 3);
-        assert!(lost <= 3, "the circuit breaker opens after two restarts");
+        assert!(failed_workers <= 3, "the circuit breaker opens after two restarts");
     }
     gate.open();
     assert_eq!(adds(), 3);

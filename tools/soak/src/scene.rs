@@ -203,7 +203,7 @@ impl Scene {
             940..960 => self.mischief("spin", &["timeout"], way, tally),
             960..980 => self.mischief("recurse", &["stack_overflow"], way, tally),
             980..999 => self.mischief("hoard", &["out_of_memory"], way, tally),
-            _ => self.mischief("lose", &["timeout"], way, tally),
+            _ => self.mischief("block", &["timeout"], way, tally),
         }
     }
 
@@ -278,7 +278,7 @@ impl Scene {
         tally: &mut Tally,
     ) -> Result<()> {
         let cancels = way.cancels();
-        let options = CallOptions::new().timeout(if kind == "spin" || kind == "lose" {
+        let options = CallOptions::new().timeout(if kind == "spin" || kind == "block" {
             SHORT
         } else {
             20 * SHORT
@@ -413,4 +413,4 @@ const MISCHIEF: &str = r#"(module
     (func $recurse (export "recurse") call $recurse)
     (func (export "hoard")
         (loop (br_if 0 (i32.ne (memory.grow (i32.const 4)) (i32.const -1)))) unreachable)
-    (func (export "lose") (drop (call $block (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#;
+    (func (export "block") (drop (call $block (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#;

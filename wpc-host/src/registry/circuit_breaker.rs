@@ -94,7 +94,7 @@ impl CircuitBreaker {
     }
 
     /// Records a failure that made a worker unresponsive.
-    pub(crate) fn lost_a_worker(
+    pub(crate) fn made_worker_unresponsive(
         &self,
         error: &Error,
         policy: &RestartPolicy,

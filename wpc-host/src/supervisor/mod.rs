@@ -118,7 +118,7 @@ fn up(slots: &[Slot]) -> impl Iterator<Item = &Arc<Worker>> {
     slots.iter().filter_map(Slot::worker)
 }
 
-fn worker_lost(worker: &Worker, call: &Call, reason: &str) -> Error {
+fn worker_failure(worker: &Worker, call: &Call, reason: &str) -> Error {
     let (function, reason) = (call.function.to_string(), reason.to_owned());
     Error::WorkerLost { function, worker: worker.id, reason, ran: true }
 }

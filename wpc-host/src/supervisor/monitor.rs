@@ -1,7 +1,7 @@
 //! Checks the threads, running calls and queues of the workers at each tick.
 
 use super::watch::Watch;
-use super::{LATE, SWEEP_TICKS, Thread, up, worker_lost};
+use super::{LATE, SWEEP_TICKS, Thread, up, worker_failure};
 use crate::call::{Call, Interrupt};
 use crate::supervisor::workers::Pool;
 use crate::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ impl Thread {
                 // While the pool stops, it is replaced only if accepted calls still need a worker.
                 let has_calls = worker.in_flight() > 0 || !pool.overflow_queue.is_empty();
                 if pool.is_open.load(Ordering::Acquire) || has_calls {
-                    self.lose_worker(at, &worker, None, "its thread ended by a panic", now);
+                    self.remove_worker(at, &worker, None, "its thread ended by a panic", now);
                 }
                 continue;
             }
@@ -34,9 +34,9 @@ impl Thread {
             }
             if let Some(call) = steal_if_unresponsive(&pool, &worker, watch, now) {
                 let reason = "the call did not return after its time limit";
-                let error = worker_lost(&worker, &call, reason);
+                let error = worker_failure(&worker, &call, reason);
                 self.record_failure(&call, &error, now);
-                self.lose_worker(at, &worker, Some(&call), reason, now);
+                self.remove_worker(at, &worker, Some(&call), reason, now);
                 continue;
             }
             note_blocked(&worker, watch, pool.options.unresponsive_worker_grace, now);
@@ -104,10 +104,10 @@ fn steal_if_unresponsive(
     };
     let began = watch.running_since(running, now);
     let unresponsive_for = now.duration_since(watch.overdue_since(running, now));
-    let is_lost = interrupt != Interrupt::Stopped
+    let is_unresponsive = interrupt != Interrupt::Stopped
         && unresponsive_for >= pool.options.unresponsive_worker_grace
         && worker.peek(running).is_some_and(|call| is_past_own_limit(&call, began, now));
-    if is_lost {
+    if is_unresponsive {
         let call = worker.steal(running)?;
         call.answer_with(|ran| Err(call.error_of(interrupt, ran)));
         pool.count_stolen(&call);
@@ -121,9 +121,9 @@ fn steal_if_unresponsive(
     None
 }
 
-/// Whether the call has run for as long as its definition allows. Until then the worker is not lost, even if the caller
-/// chose a shorter limit or cancelled: otherwise callers with short limits could make the pool replace workers, and open
-/// the circuit breaker of a healthy function.
+/// Whether the call has run for as long as its definition allows. Until then the worker does not count as unresponsive, even if
+/// the caller chose a shorter limit or cancelled: otherwise callers with short limits could make the pool replace workers, and
+/// open the circuit breaker of a healthy function.
 ///
 /// `began` is when the supervisor first saw the call run: the time in the queue does not count.
 fn is_past_own_limit(call: &Call, began: Instant, now: Instant) -> bool {

@@ -1,7 +1,7 @@
 //! Replaces workers that are unresponsive, or whose threads ended by a panic.
 
 use super::slot::Slot;
-use super::{Thread, worker_lost};
+use super::{Thread, worker_failure};
 use crate::call::Call;
 use crate::error::Error;
 use crate::event::{Draft, EventDetails, EventSource};
@@ -21,7 +21,7 @@ impl Thread {
         if definition.generation != call.generation {
             return;
         }
-        let decision = definition.circuit_breaker.lost_a_worker(
+        let decision = definition.circuit_breaker.made_worker_unresponsive(
             error,
             &self.pool.policy,
             now,
@@ -39,7 +39,7 @@ impl Thread {
     }
 
     /// Removes the worker from its slot, redispatches its queue, and lets the policy decide when it is replaced.
-    pub(super) fn lose_worker(
+    pub(super) fn remove_worker(
         &mut self,
         at: usize,
         worker: &Arc<Worker>,
@@ -48,7 +48,8 @@ impl Thread {
         now: Instant,
     ) {
         let pool = Arc::clone(&self.pool);
-        let Some(decision) = self.slots[at].lost(&pool.policy, now, &mut self.random) else {
+        let Some(decision) = self.slots[at].worker_failed(&pool.policy, now, &mut self.random)
+        else {
             return;
         };
         let message = EventDetails::WorkerError { message: reason.to_owned() };
@@ -61,7 +62,7 @@ impl Thread {
         // The overflow queue is served later in this round. The calls are moved there before the worker leaves the set, so
         // that a stop which waits for accepted calls misses none.
         worker.empty_queue(|job| pool.overflow_queue.return_to(job));
-        pool.end_suspended(worker.take_suspended(), |call, _| worker_lost(worker, call, reason));
+        pool.end_suspended(worker.take_suspended(), |call, _| worker_failure(worker, call, reason));
         // A stop that has taken over the set reports and abandons the worker itself.
         if self.publish() {
             worker.emit_health(self.slots[at].health(), Some(reason));

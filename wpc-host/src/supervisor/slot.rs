@@ -1,12 +1,12 @@
-//! A slot: a position in the pool that one worker after another occupies. The slot remains when its worker is lost, and counts
-//! the failures of its workers. The supervisor owns the slots; no other thread reads or writes them. Other threads read a
+//! A slot: a position in the pool that one worker after another occupies. The slot remains when its worker has failed,
+//! and counts the failures of its workers. The supervisor owns the slots; no other thread reads or writes them. Other threads read a
 //! [`WorkerSet`](super::workers::WorkerSet), which the supervisor publishes after each transition.
 //!
 //! # Protocol
 //!
 //! | state | health of the slot | left by | to |
 //! |---|---|---|---|
-//! | up | that of its worker | [`lost`](Slot::lost): its thread ended or is unresponsive | restarting or open |
+//! | up | that of its worker | [`worker_failed`](Slot::worker_failed): its thread ended or is unresponsive | restarting or open |
 //! | restarting at a time | `restarting`; calls wait for the worker | [`occupy`](Slot::occupy) | up |
 //! | | | [`start_failed`](Slot::start_failed): its thread could not be created | restarting or open |
 //! | open: the restarts are exhausted | `stopped`; no call waits for it | [`retry`](Slot::retry), after the cool-down | restarting, at once |
@@ -52,7 +52,7 @@ enum State {
     },
 }
 
-/// The worker that occupied a slot before it was lost.
+/// The worker that occupied a slot until it failed.
 #[derive(Clone, Copy)]
 struct Last {
     id: WorkerId,
@@ -81,8 +81,8 @@ impl Slot {
         }
     }
 
-    /// Its worker is lost; the policy decides when it is replaced.
-    pub(super) fn lost(
+    /// Its worker has failed; the policy decides when it is replaced.
+    pub(super) fn worker_failed(
         &mut self,
         policy: &RestartPolicy,
         now: Instant,

@@ -17,7 +17,7 @@
 //! | `is_busy` | the worker's thread; for a local worker, its caller | sequentially consistent with the supervisor's check before it parks |
 //! | `degraded` | the worker's thread | release; readers acquire |
 //! | `is_blocked` | the supervisor | release; readers acquire |
-//! | `served` | the worker's thread | relaxed: the supervisor reads it after the worker was lost, and may miss the last call |
+//! | `served` | the worker's thread | relaxed: the supervisor reads it after the worker has failed, and may miss the last call |
 //! | `service_time`, `fruitless_reclaim`, `environment.is_occupied` | the worker's thread and the supervisor, or any caller | relaxed: hints, for which a lost update does no harm |
 //! | `environment.stopping` | the thread that interrupts the worker | release; readers acquire |
 //!

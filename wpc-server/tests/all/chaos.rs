@@ -291,7 +291,7 @@ fn healthy_functions_are_answered_correctly_amid_hostile_clients_and_guests() {
     assert_eq!((healthy.calls.succeeded, failed), (calls.answered, calls.refused));
     let of_functions: u64 = metrics.functions.iter().map(|function| function.calls.total()).sum();
     assert_eq!(metrics.calls.total(), of_functions);
-    // No worker is lost, and each of them serves.
+    // All workers are up, and each of them serves.
     eventually("all workers", || server.wpc.health().workers_up() == 2);
     server.wpc.warm_worker_function("healthy").unwrap();
     for number in 0..100 {

@@ -39,7 +39,7 @@ pub fn unresponsive_worker() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(6));
     let pool = Pool::new(1, options);
     pool.define_hasty("stuck");
-    let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
+    let failed = Arc::clone(&pool.0.pool.workers.load()[0]);
     let stuck = pool.submit::<()>("stuck").expect("the call is accepted");
     let behind = pool.submit::<()>("good").expect("the call is accepted");
     let began = match stuck.wait() {
@@ -50,10 +50,10 @@ pub fn unresponsive_worker() {
     behind.wait().expect("the call is redispatched");
     pool.call("good").expect("the worker is replaced");
     RELEASED.set(true);
-    while began && !lost.has_exited() {
+    while began && !failed.has_exited() {
         thread::yield_now();
     }
-    assert_eq!(lost.in_flight(), 0, "its slots were freed once");
+    assert_eq!(failed.in_flight(), 0, "its slots were freed once");
     pool.stop();
 }
 
@@ -80,7 +80,7 @@ pub fn panic_of_the_host() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);
     pool.define_hasty("panics");
-    let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
+    let failed = Arc::clone(&pool.0.pool.workers.load()[0]);
     let call = pool.submit::<()>("panics").expect("the call is accepted");
     let behind = pool.submit::<()>("good").expect("the call is accepted");
     let began = match call.wait() {
@@ -90,15 +90,15 @@ pub fn panic_of_the_host() {
     };
     behind.wait().expect("the call is redispatched");
     pool.call("good").expect("the worker is replaced");
-    while began && !lost.has_exited() {
+    while began && !failed.has_exited() {
         thread::yield_now();
     }
-    assert_eq!(lost.in_flight(), 0, "its slots were freed once");
+    assert_eq!(failed.in_flight(), 0, "its slots were freed once");
     pool.stop();
 }
 
 /// Calls `panics`, whose panic ends its worker; returns whether the call ran. A short time limit may pass before.
-fn lose_a_worker(pool: &Pool) -> bool {
+fn fail_a_worker(pool: &Pool) -> bool {
     match pool.call("panics") {
         Err(Error::WorkerLost { .. }) => true,
         Err(Error::Timeout { ran, .. }) => ran,
@@ -107,13 +107,13 @@ fn lose_a_worker(pool: &Pool) -> bool {
     }
 }
 
-/// Waits until as many workers were replaced as were lost, and checks that every slot then has a worker.
-fn wait_for_replacements(pool: &Pool, lost: u32) {
+/// Waits until as many workers were replaced as have failed, and checks that every slot then has a worker.
+fn wait_for_replacements(pool: &Pool, failed: u32) {
     let slots = || pool.0.pool.workers.load().health();
-    while slots().iter().map(|slot| slot.restarts).sum::<u32>() < lost {
+    while slots().iter().map(|slot| slot.restarts).sum::<u32>() < failed {
         thread::yield_now();
     }
-    assert_eq!(slots().iter().map(|slot| slot.restarts).sum::<u32>(), lost);
+    assert_eq!(slots().iter().map(|slot| slot.restarts).sum::<u32>(), failed);
     assert_eq!(pool.0.pool.workers.load().len(), slots().len(), "every slot is up");
     wait_for_abandoned_threads(pool);
 }
@@ -125,22 +125,22 @@ fn wait_for_abandoned_threads(pool: &Pool) {
     }
 }
 
-/// Workers are lost while others are replaced: every slot is listed once at any time, and each gets a worker again.
-pub fn workers_lost_while_others_are_replaced() {
+/// Workers fail while others are replaced: every slot is listed once at any time, and each gets a worker again.
+pub fn workers_that_fail_while_others_are_replaced() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(2, options);
     pool.define_hasty("panics");
-    let lost = Arc::new(AtomicU32::new(0));
-    let loses = || -> Box<dyn FnOnce() + Send> {
-        let (pool, lost) = (pool.share(), Arc::clone(&lost));
+    let failed = Arc::new(AtomicU32::new(0));
+    let fails = || -> Box<dyn FnOnce() + Send> {
+        let (pool, failed) = (pool.share(), Arc::clone(&failed));
         Box::new(move || {
-            lost.fetch_add(u32::from(lose_a_worker(&pool)), Ordering::SeqCst);
+            failed.fetch_add(u32::from(fail_a_worker(&pool)), Ordering::SeqCst);
         })
     };
     let watched = pool.share();
     in_parallel(vec![
-        loses(),
-        loses(),
+        fails(),
+        fails(),
         Box::new(move || {
             for _ in 0..20 {
                 let health = watched.0.pool.workers.load().health();
@@ -152,7 +152,7 @@ pub fn workers_lost_while_others_are_replaced() {
         }),
     ]);
     pool.call("good").expect("a worker is up, or will be");
-    wait_for_replacements(&pool, lost.load(Ordering::SeqCst));
+    wait_for_replacements(&pool, failed.load(Ordering::SeqCst));
     pool.stop();
 }
 
@@ -178,14 +178,14 @@ pub fn stop_while_a_worker_is_replaced() {
     pool.stop();
 }
 
-/// A replacement is lost, too: it is replaced in the same slot.
-pub fn replacement_that_is_lost() {
+/// A replacement fails, too: it is replaced in the same slot.
+pub fn replacement_that_fails() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(2));
     let pool = Pool::new(1, options);
     pool.define_hasty("panics");
-    let mut lost = 0;
-    while lost < 2 {
-        lost += u32::from(lose_a_worker(&pool));
+    let mut failed = 0;
+    while failed < 2 {
+        failed += u32::from(fail_a_worker(&pool));
         pool.call("good").expect("the worker is replaced");
     }
     wait_for_replacements(&pool, 2);

@@ -73,14 +73,14 @@ pub fn stop_of_suspended_calls() {
     assert_eq!(LIVE.get(), 0, "every sandbox is dropped");
 }
 
-/// The suspended calls of a worker that is lost are answered, and its slots are freed once.
-pub fn lost_worker_with_suspended_calls() {
+/// The suspended calls of an unresponsive worker are answered, and its slots are freed once.
+pub fn unresponsive_worker_with_suspended_calls() {
     let options = Options::default().unresponsive_worker_grace(Duration::from_millis(3));
     let pool = Pool::new(1, options);
     pool.define_with("never", 1, suspendable());
     pool.define_with("waits", 1, suspendable());
     pool.define_hasty("stuck");
-    let lost = Arc::clone(&pool.0.pool.workers.load()[0]);
+    let failed = Arc::clone(&pool.0.pool.workers.load()[0]);
     let never = pool.submit::<()>("never").expect("the call is accepted");
     let waits = pool.submit::<()>("waits").expect("the call is accepted");
     let stuck = pool.submit::<()>("stuck").expect("the call is accepted");
@@ -94,9 +94,9 @@ pub fn lost_worker_with_suspended_calls() {
     assert!(matches!(never.wait(), Err(Error::Cancelled { .. } | Error::WorkerLost { .. })));
     pool.call("good").expect("the worker is replaced");
     RELEASED.set(true);
-    while began && !lost.has_exited() {
+    while began && !failed.has_exited() {
         thread::yield_now();
     }
     pool.stop();
-    assert_eq!(lost.in_flight(), 0, "its slots were freed once");
+    assert_eq!(failed.in_flight(), 0, "its slots were freed once");
 }

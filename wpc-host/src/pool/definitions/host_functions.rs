@@ -93,7 +93,7 @@ impl WorkerProcedureCall {
     /// [`define_async_host_function`](Self::define_async_host_function).
     ///
     /// If its call ends before it returns, its helper thread is abandoned, and replaced up to a bound; see
-    /// [`Options::max_helper_threads`](crate::Options::max_helper_threads). No worker is lost. A closure that takes less than
+    /// [`Options::max_helper_threads`](crate::Options::max_helper_threads). The worker is not replaced. A closure that takes less than
     /// a few microseconds is faster on the worker's thread.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The set of workers: its state here, dispatch, start and stop in the files beside it.
 //!
-//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it when a worker was lost or
-//! replaced; start and stop replace it as a whole.
+//! The set is an immutable snapshot that callers read without a lock. The supervisor replaces it when a worker has failed or
+//! was replaced; start and stop replace it as a whole.
 
 mod creation;
 mod dispatch;

@@ -26,7 +26,7 @@ pub(crate) struct SlotView {
 #[derive(Debug)]
 pub(crate) enum Occupant {
     Up(Arc<Worker>),
-    /// The slot has no worker, because its last one was lost.
+    /// The slot has no worker, because its last one has failed.
     Absent {
         last: WorkerId,
         /// The `restart_attempt` of the last worker.
