@@ -173,11 +173,11 @@ mod behaviour {
         let signature = parse_signature("basename", "(path: Vec<u8>) -> u32").unwrap();
         other.extend(custom_section(&signature.record()));
         let error = wpc.define_worker_dependency("path_dep", other).unwrap_err();
-        let Error::TypeMismatch { item, place, expected, found, .. } = &error else {
+        let Error::TypeMismatch { item, part, expected, found, .. } = &error else {
             panic!("{error}")
         };
         assert_eq!(item, "function \"basename\" of dependency \"path_dep\"");
-        assert_eq!([&**place, expected, found], ["parameter 1", "`String`", "`Vec<u8>`"]);
+        assert_eq!([&**part, expected, found], ["parameter 1", "`String`", "`Vec<u8>`"]);
         assert_eq!(title(&wpc, "/home/ada/todo.txt").unwrap(), "file: todo.txt");
     }
 

@@ -62,10 +62,10 @@ fn wait_into_keeps_the_callers_buffer_for_a_small_result() {
     let wpc = pool(1);
     let echo = echo(&wpc);
     let mut back = Vec::with_capacity(10_000);
-    let place = back.as_ptr();
+    let address = back.as_ptr();
     for len in [10, 10_000] {
         echo.submit((bytes(len),)).unwrap().wait_into(&mut back).unwrap();
-        assert_eq!((back.as_ptr(), back.len()), (place, len));
+        assert_eq!((back.as_ptr(), back.len()), (address, len));
     }
 }
 

@@ -66,11 +66,11 @@ const LIMIT: &str = r#"constant "LIMIT""#;
 #[track_caller]
 fn differs<T>(result: Result<T, Error>, expected: [&str; 3]) {
     let error = result.map(drop).unwrap_err();
-    let Error::TypeMismatch { module, item, place, expected: declared, found, .. } = &error else {
+    let Error::TypeMismatch { module, item, part, expected: declared, found, .. } = &error else {
         panic!("{error}")
     };
     let mismatch = format!("expected {declared}, found {found}");
-    let mismatch = if place.is_empty() { mismatch } else { format!("{place}: {mismatch}") };
+    let mismatch = if part.is_empty() { mismatch } else { format!("{part}: {mismatch}") };
     assert_eq!([item, module, &mismatch], expected);
 }
 
@@ -142,8 +142,8 @@ fn a_mismatched_field_is_named() {
     wpc.define_worker_function("f", reads_limit(ty)).unwrap();
     let value = [Comment { author: "Ada".to_owned(), tags: 1 }];
     let error = wpc.define_worker_constant("LIMIT", &value[..]).unwrap_err();
-    let Error::TypeMismatch { place, expected, found, .. } = &error else { panic!("{error}") };
-    assert_eq!([place, expected, found], ["field `tags` of `Comment`", "`Vec<String>`", "`u32`"]);
+    let Error::TypeMismatch { part, expected, found, .. } = &error else { panic!("{error}") };
+    assert_eq!([part, expected, found], ["field `tags` of `Comment`", "`Vec<String>`", "`u32`"]);
 }
 
 #[test]

@@ -123,12 +123,12 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
     Ok(())
 }
 
-/// Refuses options that calls elsewhere do not have.
-fn check_remote(arguments: &Arguments, place: &str) -> Result<(), Failure> {
+/// Refuses options that calls over a network do not support.
+fn check_remote(arguments: &Arguments, other_option: &str) -> Result<(), Failure> {
     let given = [("--raw", arguments.raw), ("--output", arguments.output.is_some())];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => {
-            Err(Failure::usage(format!("{option} cannot be combined with {place}")))
+            Err(Failure::usage(format!("{option} cannot be combined with {other_option}")))
         }
         None => Ok(()),
     }

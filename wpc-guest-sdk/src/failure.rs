@@ -31,32 +31,32 @@ pub struct Caught<E>(pub E);
 /// The conversion of errors that may have sources.
 pub trait ChainOfError {
     /// Converts the error.
-    fn into_guest_error(self, place: &str) -> GuestError;
+    fn into_guest_error(self, location: &str) -> GuestError;
 }
 
 /// The conversion of all other errors.
 pub trait ChainOfAny {
     /// Converts the error.
-    fn into_guest_error(self, place: &str) -> GuestError;
+    fn into_guest_error(self, location: &str) -> GuestError;
 }
 
 impl Caught<&GuestError> {
-    /// Returns the error with `place`, where it left the guest, added to its stack.
+    /// Returns the error with `location`, at which it left the guest, added to its stack.
     #[must_use]
-    pub fn into_guest_error(self, place: &str) -> GuestError {
+    pub fn into_guest_error(self, location: &str) -> GuestError {
         let mut error = self.0.clone();
         if !error.stack.is_empty() {
             error.stack.push('\n');
         }
         error.stack.push_str("in ");
-        error.stack.push_str(place);
+        error.stack.push_str(location);
         error
     }
 }
 
 impl<E: Error + 'static> ChainOfError for Caught<&E> {
-    fn into_guest_error(self, place: &str) -> GuestError {
-        let mut stack = joined(&["in ", place]);
+    fn into_guest_error(self, location: &str) -> GuestError {
+        let mut stack = joined(&["in ", location]);
         let mut source = self.0.source();
         while let Some(cause) = source {
             stack.push_str("\ncaused by: ");
@@ -68,8 +68,8 @@ impl<E: Error + 'static> ChainOfError for Caught<&E> {
 }
 
 impl<E: Display + 'static> ChainOfAny for &Caught<&E> {
-    fn into_guest_error(self, place: &str) -> GuestError {
-        let stack = joined(&["in ", place]);
+    fn into_guest_error(self, location: &str) -> GuestError {
+        let stack = joined(&["in ", location]);
         GuestError::new(short_name::<E>(), self.0.to_string()).with_stack(stack)
     }
 }

@@ -146,13 +146,13 @@ macro_rules! trace {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! guest_error {
-    ($error:expr, $place:expr) => {{
+    ($error:expr, $location:expr) => {{
         #[allow(unused_imports, reason = "method resolution selects some of them")]
         use $crate::__private::{
             ChainOfAny as _, ChainOfError as _, DetailOfSchema as _, DetailOfVariant as _,
             NoDetail as _,
         };
-        let mut guest_error = ($crate::__private::Caught(&$error)).into_guest_error($place);
+        let mut guest_error = ($crate::__private::Caught(&$error)).into_guest_error($location);
         (&$crate::__private::Detail(&$error)).add_to(&mut guest_error);
         guest_error
     }};

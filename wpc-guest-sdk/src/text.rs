@@ -66,14 +66,14 @@ pub(crate) fn encode_reason(error: &postcard::Error) -> &'static str {
 
 /// A panic's message in the format of the standard library.
 #[cfg(any(target_arch = "wasm32", test))]
-pub(crate) fn panicked(place: Option<&Location<'_>>, message: Option<&str>) -> String {
-    let place = place.map_or_else(String::new, |place| {
-        let line = decimal(place.line() as usize);
-        let column = decimal(place.column() as usize);
-        joined(&[" at ", place.file(), ":", &line, ":", &column])
+pub(crate) fn panicked(location: Option<&Location<'_>>, message: Option<&str>) -> String {
+    let location = location.map_or_else(String::new, |location| {
+        let line = decimal(location.line() as usize);
+        let column = decimal(location.column() as usize);
+        joined(&[" at ", location.file(), ":", &line, ":", &column])
     });
     let (before, message) = message.map_or(("", ""), |message| ("\n", message));
-    joined(&["panicked", &place, ":", before, message])
+    joined(&["panicked", &location, ":", before, message])
 }
 
 #[cfg(test)]
@@ -90,8 +90,11 @@ mod tests {
 
     #[test]
     fn a_panic_reports_its_location_and_message() {
-        let place = Location::caller();
-        assert_eq!(panicked(Some(place), Some("no")), std::format!("panicked at {place}:\nno"));
-        assert_eq!(panicked(Some(place), None), std::format!("panicked at {place}:"));
+        let location = Location::caller();
+        assert_eq!(
+            panicked(Some(location), Some("no")),
+            std::format!("panicked at {location}:\nno")
+        );
+        assert_eq!(panicked(Some(location), None), std::format!("panicked at {location}:"));
     }
 }

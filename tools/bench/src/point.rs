@@ -78,12 +78,12 @@ pub(crate) fn read(path: &Path) -> Result<(Option<About>, Vec<Point>)> {
     let text = std::fs::read_to_string(path).with_context(file)?;
     let (mut about, mut points) = (None, Vec::new());
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let place = || format!("{}:{}", file(), at + 1);
-        let value: serde_json::Value = serde_json::from_str(line).with_context(place)?;
+        let location = || format!("{}:{}", file(), at + 1);
+        let value: serde_json::Value = serde_json::from_str(line).with_context(location)?;
         if value["figure"] == ABOUT {
-            about = Some(serde_json::from_value(value).with_context(place)?);
+            about = Some(serde_json::from_value(value).with_context(location)?);
         } else {
-            points.push(serde_json::from_value(value).with_context(place)?);
+            points.push(serde_json::from_value(value).with_context(location)?);
         }
     }
     Ok((about, points))

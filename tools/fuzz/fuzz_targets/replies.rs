@@ -37,11 +37,11 @@ enum Tree {
 }
 
 fuzz_target!(|input: (Vec<u8>, Option<u64>)| {
-    let (bytes, place) = input;
+    let (bytes, position) = input;
     // `Raw` encodes as its bytes alone, without a length.
     POOL.define_worker_constant("bytes", &Raw(&bytes)).expect("bytes encode");
-    let place = place.unwrap_or(65_536 << 32 | bytes.len() as u64);
-    let arguments = place.to_le_bytes();
+    let position = position.unwrap_or(65_536 << 32 | bytes.len() as u64);
+    let arguments = position.to_le_bytes();
     let result = POOL.call::<Tree>("f", &arguments);
     let mut text = String::new();
     let _ = write!(text, "{result:?}");

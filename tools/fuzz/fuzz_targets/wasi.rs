@@ -62,8 +62,7 @@ const IMPORTS: [(&str, &str); 42] = [
 enum Number {
     /// A descriptor, a length, a flag.
     Small(u8),
-    /// An address.
-    Place(u16),
+    Address(u16),
     Any(i64),
 }
 
@@ -120,7 +119,7 @@ fuzz_target!(|program: Program| {
         for (ty, number) in IMPORTS[at].1.chars().zip(&step.arguments) {
             let number = match number {
                 Number::Small(number) => i64::from(*number) % 8,
-                Number::Place(place) => i64::from(*place),
+                Number::Address(address) => i64::from(*address),
                 Number::Any(number) => *number,
             };
             let _ = match ty {

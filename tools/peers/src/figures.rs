@@ -11,8 +11,8 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     unit: Unit,
-    /// The values of `x`.
-    places: &'static [usize],
+    /// The values of `x`: payload sizes or numbers of outstanding calls.
+    parameters: &'static [usize],
     /// The load at an `x`: the work, and how many calls are outstanding.
     load: fn(usize) -> (Work, usize),
     contestants: fn(&Peers) -> Result<Contestants>,
@@ -35,7 +35,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "latency-payload",
         about: "bytes in both directions, one call outstanding, one worker; by payload",
         unit: Unit::Nanoseconds,
-        places: &PAYLOADS,
+        parameters: &PAYLOADS,
         load: |len| (Work::Echo(len), 1),
         contestants: Peers::all,
         rounds: LATENCY,
@@ -44,7 +44,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "latency-add",
         about: "the sum of two numbers, one call outstanding, one worker",
         unit: Unit::Nanoseconds,
-        places: &[0],
+        parameters: &[0],
         load: |_| (Work::Add, 1),
         contestants: Peers::all,
         rounds: LATENCY,
@@ -53,7 +53,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "throughput-outstanding",
         about: "sums of two numbers, two workers; by how many calls are outstanding",
         unit: Unit::CallsPerSecond,
-        places: &[1, 4, 16, 64, 256, MOST_OUTSTANDING],
+        parameters: &[1, 4, 16, 64, 256, MOST_OUTSTANDING],
         load: |outstanding| (Work::Add, outstanding),
         contestants: |peers| peers.pools(WORKERS),
         rounds: THROUGHPUT,
@@ -62,7 +62,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "throughput-payload-1",
         about: "bytes in both directions, two workers, one call outstanding; by payload",
         unit: Unit::CallsPerSecond,
-        places: &PAYLOADS,
+        parameters: &PAYLOADS,
         load: |len| (Work::Echo(len), 1),
         contestants: |peers| peers.pools(WORKERS),
         rounds: THROUGHPUT,
@@ -71,7 +71,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "throughput-payload",
         about: "bytes in both directions, two workers, 64 calls outstanding; by payload",
         unit: Unit::CallsPerSecond,
-        places: &PAYLOADS,
+        parameters: &PAYLOADS,
         load: |len| (Work::Echo(len), 64),
         contestants: |peers| peers.pools(WORKERS),
         rounds: THROUGHPUT,
@@ -80,7 +80,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "fresh",
         about: "a sum in a new sandbox for each call",
         unit: Unit::Nanoseconds,
-        places: &[0],
+        parameters: &[0],
         load: |_| (Work::Fresh, 1),
         contestants: Peers::sandboxes,
         rounds: LATENCY,
@@ -89,7 +89,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
         name: "after-trap",
         about: "the first successful answer after a trap",
         unit: Unit::Nanoseconds,
-        places: &[0],
+        parameters: &[0],
         load: |_| (Work::AfterTrap, 1),
         contestants: Peers::sandboxes,
         rounds: LATENCY,
@@ -99,7 +99,7 @@ pub(crate) const FIGURES: [Figure; 7] = [
 impl Figure {
     /// The number of progress steps of a measurement.
     pub(crate) fn ticks(&self, quick: bool) -> u64 {
-        self.places.len() as u64 * u64::from(WARM_UP + self.rounds(quick).count)
+        self.parameters.len() as u64 * u64::from(WARM_UP + self.rounds(quick).count)
     }
 
     fn rounds(&self, quick: bool) -> Rounds {
@@ -116,8 +116,8 @@ impl Figure {
     ) -> Result<Vec<Point>> {
         let mut contestants = (self.contestants)(peers)?;
         let mut points = Vec::new();
-        for &place in self.places {
-            let (work, outstanding) = (self.load)(place);
+        for &parameter in self.parameters {
+            let (work, outstanding) = (self.load)(parameter);
             let took =
                 by_turns(&mut contestants, work, outstanding, self.rounds(quick), &mut tick)?;
             for (contestant, took) in contestants.iter().zip(took) {
@@ -127,7 +127,13 @@ impl Figure {
                 };
                 let samples = took.into_iter().map(figure).collect();
                 let samples = Samples::of(samples, more_is_better);
-                points.push(Point::new(self.name, contestant.series(), place, self.unit, &samples));
+                points.push(Point::new(
+                    self.name,
+                    contestant.series(),
+                    parameter,
+                    self.unit,
+                    &samples,
+                ));
             }
         }
         Ok(points)

@@ -90,9 +90,16 @@ pub(crate) fn floods(duration: Duration) -> Result<Usage> {
     )?;
     wpc.define_worker_constant("K", &vec![7_u8; 1 << 20])?;
     wpc.define_host_function("nothing", |_, (): ()| Ok::<_, String>(()))?;
-    let place = "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)";
+    let arguments = "(i32.const 0) (i32.const 1) (i32.const 16) (i32.const 0x200000)";
     let floods = [
-        ("constant", "wpc", "wpc_constant", "(param i32 i32 i32 i32) (result i64)", place, "drop"),
+        (
+            "constant",
+            "wpc",
+            "wpc_constant",
+            "(param i32 i32 i32 i32) (result i64)",
+            arguments,
+            "drop",
+        ),
         (
             "take",
             "wpc",

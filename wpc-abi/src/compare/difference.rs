@@ -19,8 +19,8 @@ use core::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The path to the difference, from the outside in, such as ``parameter 1, field `tags` of `Comment` ``; empty if the types differ as a whole.
-    pub place: String,
+    /// The path to the part that differs, from the outside in, such as ``parameter 1, field `tags` of `Comment` ``; empty if the types differ as a whole.
+    pub part: String,
     /// What was expected, such as `` `u32` ``.
     pub expected: String,
     /// What was found.
@@ -29,25 +29,25 @@ pub struct Difference {
 
 impl Difference {
     pub(super) fn here(expected: String, found: String) -> Self {
-        Self { place: String::new(), expected, found }
+        Self { part: String::new(), expected, found }
     }
 
-    /// Prepends `place` to the path.
+    /// Prepends the enclosing `part` to the path.
     #[must_use]
-    pub fn within(self, place: &str) -> Self {
-        let place = match self.place.as_str() {
-            "" => place.to_owned(),
-            inner => format!("{place}, {inner}"),
+    pub fn within(self, part: &str) -> Self {
+        let part = match self.part.as_str() {
+            "" => part.to_owned(),
+            inner => format!("{part}, {inner}"),
         };
-        Self { place, ..self }
+        Self { part, ..self }
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, expected, found } = self;
-        if !place.is_empty() {
-            write!(f, "{place}: ")?;
+        let Self { part, expected, found } = self;
+        if !part.is_empty() {
+            write!(f, "{part}: ")?;
         }
         write!(f, "expected {expected}, found {found}")
     }

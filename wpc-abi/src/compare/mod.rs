@@ -210,27 +210,27 @@ fn fields_of(
         let number = at + 1;
         let owner = || short_name(owner);
         let shown = |field: &OwnedNamedValue| format!("`{}`", short_type_text(&field.ty));
-        let place = |field: &OwnedNamedValue| {
+        let part = |field: &OwnedNamedValue| {
             format!("field `{}` of `{}`", shown_name(&field.name), owner())
         };
         match (expected.get(at), found.get(at)) {
             (Some(one), Some(other)) if plain(&one.name) == plain(&other.name) => {
                 types(&one.ty, &other.ty, mode)
-                    .map_err(|inner| inner.of(&one.ty, &other.ty).within(&place(one)))?;
+                    .map_err(|inner| inner.of(&one.ty, &other.ty).within(&part(one)))?;
             }
             (Some(one), Some(other)) => {
                 let [one, other] =
                     [one, other].map(|field| format!("`{}`", shown_name(&field.name)));
-                let place = format!("field {number} of `{}`", owner());
-                return Err(Difference::here(one, other).within(&place));
+                let part = format!("field {number} of `{}`", owner());
+                return Err(Difference::here(one, other).within(&part));
             }
             (Some(one), None) => {
                 let difference = Difference::here(shown(one), "no such field".to_owned());
-                return Err(difference.within(&place(one)));
+                return Err(difference.within(&part(one)));
             }
             (None, Some(other)) => {
                 let difference = Difference::here("no such field".to_owned(), shown(other));
-                return Err(difference.within(&place(other)));
+                return Err(difference.within(&part(other)));
             }
             (None, None) => {}
         }
@@ -246,7 +246,7 @@ fn variants_of(
 ) -> Result<(), Difference> {
     for at in 0..expected.len().max(found.len()) {
         let owner = || short_name(owner);
-        let place = |variant: &OwnedNamedVariant| {
+        let part = |variant: &OwnedNamedVariant| {
             format!("variant `{}` of `{}`", shown_name(&variant.name), owner())
         };
         let none = || "no such variant".to_owned();
@@ -254,19 +254,19 @@ fn variants_of(
         match (expected.get(at), found.get(at)) {
             (_, Some(other)) if mode == Mode::Value && is_unknown(other) => {}
             (Some(one), Some(other)) if plain(&one.name) == plain(&other.name) => {
-                contents(one, other, mode).map_err(|difference| difference.within(&place(one)))?;
+                contents(one, other, mode).map_err(|difference| difference.within(&part(one)))?;
             }
             (Some(one), Some(other)) => {
                 let [one, other] =
                     [one, other].map(|variant| format!("`{}`", shown_name(&variant.name)));
-                let place = format!("variant {} of `{}`", at + 1, owner());
-                return Err(Difference::here(one, other).within(&place));
+                let part = format!("variant {} of `{}`", at + 1, owner());
+                return Err(Difference::here(one, other).within(&part));
             }
             // A value reveals no variants after its own.
             (Some(_), None) if mode == Mode::Value => {}
-            (Some(one), None) => return Err(Difference::here(there(), none()).within(&place(one))),
+            (Some(one), None) => return Err(Difference::here(there(), none()).within(&part(one))),
             (None, Some(other)) => {
-                return Err(Difference::here(none(), there()).within(&place(other)));
+                return Err(Difference::here(none(), there()).within(&part(other)));
             }
             (None, None) => {}
         }

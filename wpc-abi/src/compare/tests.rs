@@ -167,7 +167,7 @@ fn the_difference_of_large_types_is_short() {
         });
         let difference = compare(&types[0], &types[1]).unwrap_err();
         assert!(difference.expected.len() < 1_000, "{difference}");
-        assert!(difference.place.len() < 10_000, "{difference}");
+        assert!(difference.part.len() < 10_000, "{difference}");
     }
 }
 

@@ -43,7 +43,7 @@ pub fn function(comptime name: []const u8, comptime body: anytype) void {
             _ = arena.reset(.{ .retain_with_limit = 64 * 1024 });
             message_of = null;
             dependency_reply = null;
-            return place(reply(ptr[0..len]) catch |err| switch (err) {
+            return pack(reply(ptr[0..len]) catch |err| switch (err) {
                 error.OutOfMemory => panicked("out of memory", null),
             });
         }
@@ -89,7 +89,7 @@ fn messageOf(err: anyerror) []const u8 {
     return if (last == err) message else "";
 }
 
-fn place(bytes: []const u8) u64 {
+fn pack(bytes: []const u8) u64 {
     return @as(u64, @intFromPtr(bytes.ptr)) << 32 | bytes.len;
 }
 

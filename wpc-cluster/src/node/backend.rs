@@ -11,17 +11,17 @@ use wpc_host::{
 };
 
 /// Where a call runs.
-enum Place {
+enum Target {
     /// In the pool of this process, with a slot among its calls.
-    Here(Admitted),
+    Local(Admitted),
     /// On another node.
-    Elsewhere,
+    Remote,
 }
 
 impl Node {
     /// Where a call to a function runs: here if the pool has its active definition and the node has a free slot. While the other nodes
     /// cannot be reached, the definition in the pool runs even if it is not the active one.
-    fn place(&self, function: &str) -> Place {
+    fn target(&self, function: &str) -> Target {
         let inner = &self.0;
         let snapshot = inner.client.snapshot();
         let active = snapshot.functions.get(function).map(|function| function.definition);
@@ -29,7 +29,7 @@ impl Node {
         let is_alone = !inner.connection.is_up() || active.is_none();
         let here = here.filter(|here| is_alone || active == Some(here.definition));
         let admitted = here.and_then(|here| inner.admission.admit(here.can_suspend).ok());
-        admitted.map_or(Place::Elsewhere, Place::Here)
+        admitted.map_or(Target::Remote, Target::Local)
     }
 }
 
@@ -41,8 +41,8 @@ impl Backend for Node {
         format: ReplyFormat,
         options: &CallOptions,
     ) -> Result<SubmittedCall, Error> {
-        match self.place(function) {
-            Place::Here(admitted) => {
+        match self.target(function) {
+            Target::Local(admitted) => {
                 let call = self.0.pool.submit(function, arguments, format, options)?;
                 let (id, hash, fuel) = (call.id(), call.function_hash_sha1(), call.fuel_meter());
                 let call = SubmittedCall::new(id, hash, async move {
@@ -51,7 +51,7 @@ impl Backend for Node {
                 });
                 Ok(call.with_fuel_meter(fuel))
             }
-            Place::Elsewhere => self.0.client.submit(function, arguments, format, options),
+            Target::Remote => self.0.client.submit(function, arguments, format, options),
         }
     }
 
@@ -61,8 +61,8 @@ impl Backend for Node {
         arguments: CallArguments,
         options: &StreamOptions,
     ) -> Result<SubmittedStream, Error> {
-        match self.place(function) {
-            Place::Here(admitted) => {
+        match self.target(function) {
+            Target::Local(admitted) => {
                 let stream = self.0.pool.stream(function, arguments, options)?;
                 let (id, hash) = (stream.id(), stream.function_hash_sha1());
                 let fuel = stream.fuel_meter();
@@ -72,7 +72,7 @@ impl Backend for Node {
                 });
                 Ok(SubmittedStream::new(id, hash, parts).with_fuel_meter(fuel))
             }
-            Place::Elsewhere => self.0.client.stream(function, arguments, options),
+            Target::Remote => self.0.client.stream(function, arguments, options),
         }
     }
 

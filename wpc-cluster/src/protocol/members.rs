@@ -112,12 +112,12 @@ impl Members {
         let is_full = self.nodes.len() >= MAX_NODES;
         match self.nodes.entry(name) {
             std::collections::btree_map::Entry::Vacant(_) if is_full => Recorded::Ignored,
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Member::new(beat, None, now));
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Member::new(beat, None, now));
                 Recorded::Joined
             }
-            std::collections::btree_map::Entry::Occupied(mut place) => {
-                let member = place.get_mut();
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let member = entry.get_mut();
                 let last = member.beat.epoch;
                 let (recorded, earlier) = if member.earlier == Some(beat.epoch) {
                     (Recorded::Shared, Some(last))

@@ -49,10 +49,10 @@ impl Server {
             ("ca.pem", file("ca.pem")),
         ] {
             let word = format!("nkey: {placeholder}");
-            let place = if text.contains(&word) { word } else { format!("\"{placeholder}\"") };
-            assert!(text.contains(&place), "{place} is missing");
-            let filled = place.replace(placeholder, &value);
-            text = text.replace(&place, &filled);
+            let quoted = if text.contains(&word) { word } else { format!("\"{placeholder}\"") };
+            assert!(text.contains(&quoted), "{quoted} is missing");
+            let filled = quoted.replace(placeholder, &value);
+            text = text.replace(&quoted, &filled);
         }
         let server = NatsServer::configured(folder, &text)?.over_tls();
         Some(Self { server, certificates, client, trusted, node, deployer })

@@ -224,8 +224,9 @@ impl Function<'_> {
                 match result {
                     ::core::result::Result::Ok(value) => ::wpc::__private::Value(value).into_reply(),
                     ::core::result::Result::Err(error) => {
-                        let place = concat!(#export, " at ", file!(), ":", line!());
-                        ::wpc::__private::reply_error(&::wpc::__private::guest_error!(error, place))
+                        let location = concat!(#export, " at ", file!(), ":", line!());
+                        let error = ::wpc::__private::guest_error!(error, location);
+                        ::wpc::__private::reply_error(&error)
                     }
                 }
             },

@@ -14,25 +14,25 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, output: &mut Vec<u8>) -> 
     encode_into(value, &mut [], output, None).map(drop)
 }
 
-/// Writes the value's bytes to the front of `place` and returns their number. If they do not fit, appends all of them to
+/// Writes the value's bytes to the front of `buffer` and returns their number. If they do not fit, appends all of them to
 /// `spare` and returns `None`. If `spare` has to grow for a large piece, it takes its memory from `buffers`.
 #[inline]
 pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
-    place: &mut [u8],
+    buffer: &mut [u8],
     spare: &mut Vec<u8>,
     buffers: Option<&Buffers>,
 ) -> Result<Option<usize>> {
-    let mut postcard = postcard::Serializer { output: Output { place, used: 0, spare, buffers } };
+    let mut postcard = postcard::Serializer { output: Output { buffer, used: 0, spare, buffers } };
     value.serialize(Encoder(&mut postcard))?;
-    let Output { place, used, .. } = postcard.output;
-    Ok((!place.is_empty()).then_some(used))
+    let Output { buffer, used, .. } = postcard.output;
+    Ok((!buffer.is_empty()).then_some(used))
 }
 
 /// The output of the encoder.
 struct Output<'a> {
     /// Empty if all bytes go to `spare`, including after something did not fit.
-    place: &'a mut [u8],
+    buffer: &'a mut [u8],
     used: usize,
     spare: &'a mut Vec<u8>,
     buffers: Option<&'a Buffers>,
@@ -45,8 +45,8 @@ impl Output<'_> {
     /// Continues in `spare` with the bytes written so far. The next piece has `more` bytes.
     #[inline]
     fn spill(&mut self, more: usize) -> &mut Vec<u8> {
-        let place = std::mem::take(&mut self.place);
-        self.spare.extend_from_slice(&place[..std::mem::take(&mut self.used)]);
+        let buffer = std::mem::take(&mut self.buffer);
+        self.spare.extend_from_slice(&buffer[..std::mem::take(&mut self.used)]);
         if more >= LARGE {
             self.grow(more);
         }
@@ -63,12 +63,12 @@ impl Output<'_> {
         }
     }
 
-    /// The next `len` bytes of `place`, if they fit there.
+    /// The next `len` bytes of `buffer`, if they fit there.
     #[inline]
     fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
-        let place = self.place.get_mut(self.used..)?.get_mut(..len)?;
+        let buffer = self.buffer.get_mut(self.used..)?.get_mut(..len)?;
         self.used += len;
-        Some(place)
+        Some(buffer)
     }
 }
 
@@ -77,7 +77,7 @@ impl Flavor for Output<'_> {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> Result<()> {
-        match self.place.get_mut(self.used) {
+        match self.buffer.get_mut(self.used) {
             Some(to) => {
                 *to = byte;
                 self.used += 1;
@@ -93,7 +93,7 @@ impl Flavor for Output<'_> {
             // Most pieces are small numbers.
             [byte] => return self.try_push(*byte),
             bytes => match self.claim(bytes.len()) {
-                Some(place) => place.copy_from_slice(bytes),
+                Some(buffer) => buffer.copy_from_slice(bytes),
                 None => self.spill(bytes.len()).extend_from_slice(bytes),
             },
         }
@@ -136,12 +136,12 @@ fn byte_of(item: &impl Serialize) -> Option<u8> {
     byte.output.0
 }
 
-/// Writes a byte sequence to `place` and returns its length; `None` if an item is not a byte.
-// The compiler makes this loop a memcpy because an argument `place` cannot alias the items, unless it inlines the function.
+/// Writes a byte sequence to `buffer` and returns its length; `None` if an item is not a byte.
+// The compiler makes this loop a memcpy because an argument `buffer` cannot alias the items, unless it inlines the function.
 #[inline(never)]
-fn copy_bytes(place: &mut [u8], items: impl Iterator<Item: Serialize>) -> Option<usize> {
+fn copy_bytes(buffer: &mut [u8], items: impl Iterator<Item: Serialize>) -> Option<usize> {
     let mut len = 0;
-    for (to, item) in place.iter_mut().zip(items) {
+    for (to, item) in buffer.iter_mut().zip(items) {
         *to = byte_of(&item)?;
         len += 1;
     }
@@ -255,7 +255,7 @@ impl ser::Serializer for Encoder<'_, '_> {
         }
         let output = &mut self.0.output;
         let are_all = match len.and_then(|len| output.claim(len)) {
-            Some(place) => copy_bytes(place, items) == len,
+            Some(buffer) => copy_bytes(buffer, items) == len,
             None => {
                 let mut are_all = true;
                 let bytes = items.map(|item| {

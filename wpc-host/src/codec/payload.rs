@@ -10,9 +10,9 @@ pub(crate) trait Payload {
     /// A lower bound on its size in bytes.
     fn least(&self) -> usize;
 
-    /// Writes it to the front of `place` and returns its size in bytes; `None` if it does not fit there, and must be read with
+    /// Writes it to the front of `buffer` and returns its size in bytes; `None` if it does not fit there, and must be read with
     /// [`bytes`](Self::bytes).
-    fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused>;
+    fn write(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Refused>;
 
     /// Its bytes. Must not be called after a successful [`write`](Self::write).
     fn bytes(&mut self) -> Result<&[u8], Refused>;
@@ -55,10 +55,10 @@ impl<A: AsRef<[u8]>> Payload for A {
     }
 
     #[inline]
-    fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused> {
+    fn write(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Refused> {
         let bytes = (*self).as_ref();
-        Ok(place.get_mut(..bytes.len()).map(|place| {
-            place.copy_from_slice(bytes);
+        Ok(buffer.get_mut(..bytes.len()).map(|buffer| {
+            buffer.copy_from_slice(bytes);
             bytes.len()
         }))
     }
@@ -99,9 +99,9 @@ impl<T: Serialize> Payload for Unencoded<'_, T> {
     }
 
     #[inline]
-    fn write(&mut self, place: &mut [u8]) -> Result<Option<usize>, Refused> {
+    fn write(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Refused> {
         self.is_encoded = true;
-        let written = encode_into(self.value, place, self.spare, self.buffers)
+        let written = encode_into(self.value, buffer, self.spare, self.buffers)
             .map_err(|error| Refused::Unencodable(error.to_string()))?;
         check_size(written.unwrap_or(self.spare.len()), self.limit)?;
         Ok(written)

@@ -138,14 +138,14 @@ pub(crate) fn every_error() -> Vec<Error> {
         Error::TypeMismatch {
             module: what(),
             item: "constant \"LIMIT\"".to_owned(),
-            place: String::new(),
+            part: String::new(),
             expected: "`u32`".to_owned(),
             found: "`i64`".to_owned(),
         },
         Error::TypeMismatch {
             module: what(),
             item: "function \"stem\" of dependency \"stemmer\"".to_owned(),
-            place: "parameter 1, field `tags` of `Comment`".to_owned(),
+            part: "parameter 1, field `tags` of `Comment`".to_owned(),
             expected: "`Vec<String>`".to_owned(),
             found: "`u32`".to_owned(),
         },

@@ -105,10 +105,10 @@ impl fmt::Display for Error {
                 f,
                 "{importer} imports \"{export}\" from dependency \"{alias}\", which cannot be linked: {reason}"
             ),
-            Self::TypeMismatch { module, item, place, expected, found } => {
+            Self::TypeMismatch { module, item, part, expected, found } => {
                 write!(f, "{item} does not have the type that is declared by {module}: ")?;
-                if !place.is_empty() {
-                    write!(f, "{place}: ")?;
+                if !part.is_empty() {
+                    write!(f, "{part}: ")?;
                 }
                 write!(f, "expected {expected}, found {found}")
             }

@@ -213,7 +213,7 @@ pub enum Error {
         /// The item that has another type, such as `constant "LIMIT"`.
         item: String,
         /// The first difference, such as ``parameter 1, field `tags` of `Comment` ``; empty if the whole types differ.
-        place: String,
+        part: String,
         /// The declared type at this position.
         expected: String,
         /// The actual type.

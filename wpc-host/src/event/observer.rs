@@ -123,9 +123,9 @@ impl Observer {
         self.replace(&self.sample, SAMPLES, sample);
     }
 
-    fn replace(&self, place: &ArcSwapOption<Observe>, flag: u8, observe: Option<Observe>) {
+    fn replace(&self, slot: &ArcSwapOption<Observe>, flag: u8, observe: Option<Observe>) {
         let is_set = observe.is_some();
-        let replaced = place.swap(observe.map(Arc::new));
+        let replaced = slot.swap(observe.map(Arc::new));
         self.measure(flag, is_set);
         foreign(move || drop(replaced));
     }

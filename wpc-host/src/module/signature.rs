@@ -52,8 +52,8 @@ pub(crate) fn check(
 
 /// The error of a difference from what the module `what` declares.
 pub(crate) fn mismatch(what: &str, item: String, difference: Difference) -> Error {
-    let Difference { place, expected, found, .. } = difference;
-    Error::TypeMismatch { module: what.to_owned(), item, place, expected, found }
+    let Difference { part, expected, found, .. } = difference;
+    Error::TypeMismatch { module: what.to_owned(), item, part, expected, found }
 }
 
 fn of_scalars(name: &str, parameters: &[Scalar], result: Option<Scalar>) -> Signature {

@@ -220,7 +220,7 @@ fn check<P: Parameters, R: wpc_abi::Schema>(function: &registry::Function) -> Re
     };
     compare_signatures(&declared, &found).map_err(|difference| Error::SignatureMismatch {
         function: function.name.to_string(),
-        part: difference.place,
+        part: difference.part,
         expected: difference.expected,
         found: difference.found,
         hint: None,

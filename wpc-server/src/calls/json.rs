@@ -148,17 +148,17 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut values = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             match values.entry(key) {
-                Entry::Vacant(place) => {
+                Entry::Vacant(entry) => {
                     match entries.next_value_seed(Strict { path: &mut *self.path, depth }) {
-                        Ok(value) => drop(place.insert(value)),
+                        Ok(value) => drop(entry.insert(value)),
                         Err(error) => {
-                            self.path.within_key(place.key());
+                            self.path.within_key(entry.key());
                             return Err(error);
                         }
                     }
                 }
-                Entry::Occupied(place) => {
-                    self.path.within_key(place.key());
+                Entry::Occupied(entry) => {
+                    self.path.within_key(entry.key());
                     return Err(A::Error::custom("the key occurs twice"));
                 }
             }

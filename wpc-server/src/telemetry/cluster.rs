@@ -186,7 +186,7 @@ mod tests {
         assert!(nodes.0.contains("node000") && nodes.0.contains("node199"));
         assert_eq!(nodes.0.len(), MAX_NODES + 1);
         nodes.update(&cluster("node199", names));
-        assert_eq!(nodes.0.len(), MAX_NODES + 1, "no node gets a second place");
+        assert_eq!(nodes.0.len(), MAX_NODES + 1, "no node is counted twice");
     }
 
     #[test]

@@ -40,8 +40,8 @@ impl Axis {
         let mut choices: Vec<_> = values.collect();
         choices.sort_by(f64::total_cmp);
         choices.dedup();
-        let places: Vec<_> = choices.iter().map(|value| axis.position(*value)).collect();
-        if places.windows(2).all(|pair| pair[1] - pair[0] >= MIN_DISTANCE) {
+        let positions: Vec<_> = choices.iter().map(|value| axis.position(*value)).collect();
+        if positions.windows(2).all(|pair| pair[1] - pair[0] >= MIN_DISTANCE) {
             axis.ticks = choices;
         }
         axis

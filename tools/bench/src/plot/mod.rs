@@ -21,8 +21,8 @@ struct Shown {
 impl Shown {
     /// Whether there is more than one `x`.
     fn has_lines(&self) -> bool {
-        let mut places = self.lines.iter().flat_map(|line| &line.points).map(|(x, ..)| *x);
-        places.next().is_some_and(|first| places.any(|other| other != first))
+        let mut xs = self.lines.iter().flat_map(|line| &line.points).map(|(x, ..)| *x);
+        xs.next().is_some_and(|first| xs.any(|other| other != first))
     }
 }
 

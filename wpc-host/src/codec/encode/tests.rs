@@ -24,12 +24,12 @@ fn same(value: &impl Serialize) {
     let mut output = vec![7];
     encode(value, &mut output).unwrap();
     assert_eq!(output, expected);
-    // The whole value fits `place`, or only a part of it, so all bytes go to `spare`.
+    // The whole value fits `buffer`, or only a part of it, so all bytes go to `spare`.
     let len = expected.len() - 1;
     for fits in (0..len.min(400)).chain([len]) {
-        let (mut place, mut spare) = (vec![0; fits], vec![7]);
-        match encode_into(value, &mut place, &mut spare, None).unwrap() {
-            Some(used) => assert_eq!((&place[..used], fits), (&expected[1..], len)),
+        let (mut buffer, mut spare) = (vec![0; fits], vec![7]);
+        match encode_into(value, &mut buffer, &mut spare, None).unwrap() {
+            Some(used) => assert_eq!((&buffer[..used], fits), (&expected[1..], len)),
             None => assert_eq!(spare, expected),
         }
     }

@@ -17,20 +17,20 @@ fn once(len: usize) -> Once {
 
 #[test]
 fn values_that_fit_are_encoded_in_place() {
-    let (mut spare, mut place) = (vec![1], [0; 8]);
+    let (mut spare, mut buffer) = (vec![1], [0; 8]);
     let value = once(3);
     let mut payload = Unencoded::new(&value, &mut spare, 100);
-    assert_eq!(payload.write(&mut place).unwrap(), Some(4));
-    assert_eq!(place, [3, 7, 7, 7, 0, 0, 0, 0]);
+    assert_eq!(payload.write(&mut buffer).unwrap(), Some(4));
+    assert_eq!(buffer, [3, 7, 7, 7, 0, 0, 0, 0]);
 }
 
 #[test]
 fn values_that_do_not_fit_are_encoded_once() {
     for capacity in 0..5 {
-        let (mut spare, mut place) = (vec![1], [0; 8]);
+        let (mut spare, mut buffer) = (vec![1], [0; 8]);
         let value = (1_u8, once(3));
         let mut payload = Unencoded::new(&value, &mut spare, 100);
-        let written = payload.write(&mut place[..capacity]).unwrap();
+        let written = payload.write(&mut buffer[..capacity]).unwrap();
         assert_eq!(written, None);
         assert_eq!(payload.bytes().unwrap(), [1, 3, 7, 7, 7]);
     }
@@ -51,10 +51,10 @@ fn bytes_can_be_read_without_a_write() {
 #[test]
 fn values_over_the_limit_are_refused() {
     for capacity in [0, 8] {
-        let (mut spare, mut place) = (Vec::new(), [0; 8]);
+        let (mut spare, mut buffer) = (Vec::new(), [0; 8]);
         let value = once(3);
         let mut payload = Unencoded::new(&value, &mut spare, 3);
-        let refused = payload.write(&mut place[..capacity]).unwrap_err();
+        let refused = payload.write(&mut buffer[..capacity]).unwrap_err();
         assert!(matches!(refused, Refused::TooLarge { limit: 3, found: 4 }), "{refused}");
     }
     let (mut spare, value) = (Vec::new(), Once(Cell::new(None)));

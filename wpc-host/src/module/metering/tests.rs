@@ -130,8 +130,8 @@ fn a_rewritten_guest_returns_the_same_result_for_nearly_the_same_fuel() {
         linker.define_unknown_imports_as_traps(&module).unwrap();
         let instance = linker.instantiate(&mut store, &module).unwrap();
         let buffer = instance.get_typed_func::<i32, i32>(&mut store, wpc_abi::names::BUFFER_EXPORT);
-        let place = buffer.unwrap().call(&mut store, 1 << 20).unwrap();
-        (place, FUEL - store.get_fuel().unwrap())
+        let address = buffer.unwrap().call(&mut store, 1 << 20).unwrap();
+        (address, FUEL - store.get_fuel().unwrap())
     };
     let (plain, stepped) = (call(&PLAIN, &wasm), call(&STEPPED, &rewrite(&wasm).unwrap()));
     assert_eq!(plain.0, stepped.0);

@@ -14,15 +14,15 @@ fn a_large_buffer_is_reused_if_it_fits() {
     let buffers = buffers();
     let mut buffer = buffers.take(LARGE);
     buffer.extend([7; 10]);
-    let (place, capacity) = (buffer.as_ptr(), buffer.capacity());
+    let (address, capacity) = (buffer.as_ptr(), buffer.capacity());
     buffers.put(buffer);
     assert_eq!(usage(&buffers), (1, capacity));
     let larger = buffers.take(capacity + 1);
-    assert_ne!(larger.as_ptr(), place, "too small");
+    assert_ne!(larger.as_ptr(), address, "too small");
     let half = buffers.take(LARGE / 2 - 1);
-    assert_ne!(half.as_ptr(), place, "half of it would be wasted");
+    assert_ne!(half.as_ptr(), address, "half of it would be wasted");
     let again = buffers.take(LARGE);
-    assert_eq!((again.as_ptr(), again.len()), (place, 0));
+    assert_eq!((again.as_ptr(), again.len()), (address, 0));
     assert_eq!(usage(&buffers), (0, 0));
 }
 

@@ -31,17 +31,17 @@ async function read(path, options) {
 
 const reasonOf = (error) => (error.problem ? `${error.problem.title}: ${error.problem.detail}` : error.message);
 
-async function toggleChanges(number, button, place) {
-  const opens = place.hidden;
+async function toggleChanges(number, button, panel) {
+  const opens = panel.hidden;
   button.setAttribute('aria-expanded', String(opens));
-  place.hidden = !opens;
+  panel.hidden = !opens;
   if (!opens) return deployments.open.delete(number);
   deployments.open.add(number);
   try {
     const { changes } = await read(`/v1/revisions/${number}/diff`);
-    place.replaceChildren(changeList(changes));
+    panel.replaceChildren(changeList(changes));
   } catch (error) {
-    place.replaceChildren(element('p', { class: 'error-text', text: reasonOf(error) }));
+    panel.replaceChildren(element('p', { class: 'error-text', text: reasonOf(error) }));
   }
 }
 
@@ -66,9 +66,9 @@ async function rollBack(number) {
 
 function revisionItem(revision, active) {
   const { number, author, time, note } = revision;
-  const place = element('div', { hidden: true, id: `changes-${number}` });
-  const changes = element('button', { type: 'button', class: 'quiet', text: 'Changes', 'aria-expanded': 'false', 'aria-controls': place.id, 'aria-label': `Changes in revision ${number}` });
-  changes.addEventListener('click', () => toggleChanges(number, changes, place));
+  const panel = element('div', { hidden: true, id: `changes-${number}` });
+  const changes = element('button', { type: 'button', class: 'quiet', text: 'Changes', 'aria-expanded': 'false', 'aria-controls': panel.id, 'aria-label': `Changes in revision ${number}` });
+  changes.addEventListener('click', () => toggleChanges(number, changes, panel));
   const back = element('button', { type: 'button', text: 'Roll back', 'aria-label': `Roll back to revision ${number}`, disabled: !deployments.mayDeploy, title: deployments.mayDeploy ? null : 'Your token lacks the scope deploy.', onclick: () => rollBack(number) });
   const item = element('li', {},
     element('div', { class: 'revision-head' },
@@ -77,8 +77,8 @@ function revisionItem(revision, active) {
       number === active ? element('span', { class: 'ok-text', text: 'active' }) : null,
       element('span', { class: 'revision-tools' }, changes, number === active ? null : back)),
     element('p', { class: 'note', text: `${author} · ${time.replace('T', ' ').slice(0, 19)}${note ? ` · ${note}` : ''}` }),
-    place);
-  if (deployments.open.has(number)) toggleChanges(number, changes, place);
+    panel);
+  if (deployments.open.has(number)) toggleChanges(number, changes, panel);
   return item;
 }
 

@@ -125,9 +125,9 @@ function optionField(label, type, depth) {
   const inner = field(label, type.ty.Option, depth + 1);
   const id = nextId();
   const present = element('input', { type: 'checkbox', id });
-  const place = element('div');
-  present.addEventListener('change', () => place.replaceChildren(...(present.checked ? [inner.node] : [])));
-  const node = group(label, type, element('label', { class: 'check', for: id }, present, 'has a value'), place);
+  const container = element('div');
+  present.addEventListener('change', () => container.replaceChildren(...(present.checked ? [inner.node] : [])));
+  const node = group(label, type, element('label', { class: 'check', for: id }, present, 'has a value'), container);
   const nests = ['Option', 'Unit', 'UnitStruct'].includes(kindOf(type.ty.Option));
   return { node, read: () => (!present.checked ? 'null' : nests ? `{"Some":${inner.read()}}` : inner.read()) };
 }
@@ -135,16 +135,16 @@ function optionField(label, type, depth) {
 /** Entries that can be added and removed. `create(number)` makes the field or fields of one. */
 function entries(label, type, create, join) {
   const list = [];
-  const place = element('div', { class: 'field' });
+  const container = element('div', { class: 'field' });
   const add = element('button', { type: 'button', text: 'Add' });
-  const node = group(label, type, place, element('div', {}, add));
+  const node = group(label, type, container, element('div', {}, add));
   add.setAttribute('aria-label', `Add to ${label}`);
   add.addEventListener('click', () => {
     const entry = create(list.length + 1);
     const remove = element('button', { type: 'button', class: 'quiet', text: 'Remove', 'aria-label': `Remove from ${label}` });
     const row = element('div', { class: 'entry' }, entry.node, remove);
     list.push(entry);
-    place.append(row);
+    container.append(row);
     remove.addEventListener('click', () => { list.splice(list.indexOf(entry), 1); row.remove(); add.focus(); });
     row.querySelector('input, textarea, select, button')?.focus();
   });
@@ -185,7 +185,7 @@ function enumField(label, type, depth) {
   const variants = type.ty.Enum;
   const id = nextId();
   const select = element('select', { id }, ...variants.map((variant, at) => element('option', { value: at, text: variant.name })));
-  const place = element('div');
+  const container = element('div');
   const inner = new Map();
   const content = ({ name, ty }) => {
     if (ty === 'UnitVariant') return null;
@@ -198,7 +198,7 @@ function enumField(label, type, depth) {
   const show = () => {
     const variant = chosen();
     if (variant && !inner.has(variant)) inner.set(variant, content(variant));
-    place.replaceChildren(...(inner.get(variant) ? [inner.get(variant).node] : []));
+    container.replaceChildren(...(inner.get(variant) ? [inner.get(variant).node] : []));
   };
   select.addEventListener('change', show);
   show();
@@ -206,7 +206,7 @@ function enumField(label, type, depth) {
     const [name, part] = [JSON.stringify(chosen()?.name ?? ''), inner.get(chosen())];
     return part ? `{${name}:${part.read()}}` : name;
   };
-  return { node: element('div', { class: 'field' }, labelled(label, type, id, select), place), read };
+  return { node: element('div', { class: 'field' }, labelled(label, type, id, select), container), read };
 }
 
 const constant = (label, type, json) => ({ node: element('div', { class: 'field' }, element('span', { class: 'label' }, label, element('span', { class: 'type', text: typeText(type) }))), read: () => json });
