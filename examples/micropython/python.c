@@ -15,11 +15,11 @@
 static wpc_writer output;
 
 void mp_hal_stdout_tx_strn_cooked(const char *text, size_t len) {
-    memcpy(wpc_write_room(&output, len), text, len);
+    memcpy(wpc_write_reserve(&output, len), text, len);
 }
 
 static void append(void *writer, const char *text, size_t len) {
-    memcpy(wpc_write_room(writer, len), text, len);
+    memcpy(wpc_write_reserve(writer, len), text, len);
 }
 
 static wpc_text written(const wpc_writer *writer) {

@@ -50,7 +50,7 @@ const WORDS: &[(&str, &str)] = &[
     ("is none", "if there is none"),
 ];
 
-/// Words that only code may use: the C header uses this name for a buffer's capacity.
+/// Words that only names of code may contain: the changelog lists former names with this one.
 const WORDS_OF_CODE: &[(&str, &str)] = &[("room", "capacity, or a buffer")];
 
 /// What may contain them: this list.

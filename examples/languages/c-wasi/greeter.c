@@ -39,7 +39,7 @@ WPC_FUNCTION(reverse)
     if (!wpc_end(args)) return wpc_failure(args);
 
     wpc_writer out = wpc_value();
-    uint8_t *to = wpc_write_bytes_room(&out, bytes.len);
+    uint8_t *to = wpc_write_bytes_reserve(&out, bytes.len);
     for (size_t at = 0; at < bytes.len; at++) to[at] = bytes.at[bytes.len - 1 - at];
     return wpc_finish(&out);
 }

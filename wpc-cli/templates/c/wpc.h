@@ -73,7 +73,7 @@ typedef struct wpc_reader {
 typedef struct wpc_writer {
     uint8_t *at;
     size_t len;
-    size_t room;
+    size_t capacity;
 } wpc_writer;
 
 /* The level of a log line. */
@@ -336,16 +336,16 @@ WPC_LARGE_ wpc_text wpc_concat(const wpc_text *texts, size_t count)
 WPC_LARGE_ void wpc_reserve_(wpc_writer *out, uint64_t more)
 {
     /* The first allocation is exact; later ones double, to limit the number of copies. */
-    uint64_t room = (uint64_t)out->room * 2;
-    if (out->len + more <= out->room) return;
-    if (room < out->len + more) room = out->len + more;
-    if (room > SIZE_MAX) wpc_panic("out of memory");
-    out->at = (uint8_t *)wpc_resize_(out->at, out->room, (size_t)room);
-    out->room = (size_t)room;
+    uint64_t capacity = (uint64_t)out->capacity * 2;
+    if (out->len + more <= out->capacity) return;
+    if (capacity < out->len + more) capacity = out->len + more;
+    if (capacity > SIZE_MAX) wpc_panic("out of memory");
+    out->at = (uint8_t *)wpc_resize_(out->at, out->capacity, (size_t)capacity);
+    out->capacity = (size_t)capacity;
 }
 
 /* Appends `len` bytes for the caller to fill. */
-WPC_API_ uint8_t *wpc_write_room(wpc_writer *out, size_t len)
+WPC_API_ uint8_t *wpc_write_reserve(wpc_writer *out, size_t len)
 {
     wpc_reserve_(out, len);
     out->len += len;
@@ -355,7 +355,7 @@ WPC_API_ uint8_t *wpc_write_room(wpc_writer *out, size_t len)
 /* One byte: a `u8`, or an `i8`. */
 WPC_API_ void wpc_write_u8(wpc_writer *out, uint8_t value)
 {
-    *wpc_write_room(out, 1) = value;
+    *wpc_write_reserve(out, 1) = value;
 }
 
 /* A `bool`. */
@@ -381,13 +381,13 @@ WPC_API_ void wpc_write_i64(wpc_writer *out, int64_t value)
 /* An `f32`. */
 WPC_API_ void wpc_write_f32(wpc_writer *out, float value)
 {
-    __builtin_memcpy(wpc_write_room(out, sizeof value), &value, sizeof value);
+    __builtin_memcpy(wpc_write_reserve(out, sizeof value), &value, sizeof value);
 }
 
 /* An `f64`. */
 WPC_API_ void wpc_write_f64(wpc_writer *out, double value)
 {
-    __builtin_memcpy(wpc_write_room(out, sizeof value), &value, sizeof value);
+    __builtin_memcpy(wpc_write_reserve(out, sizeof value), &value, sizeof value);
 }
 
 /* The number of items of a sequence. */
@@ -403,17 +403,17 @@ WPC_API_ void wpc_write_option(wpc_writer *out, bool is_there)
 }
 
 /* Bytes for the caller to fill: writes their count and appends them. */
-WPC_LARGE_ uint8_t *wpc_write_bytes_room(wpc_writer *out, size_t len)
+WPC_LARGE_ uint8_t *wpc_write_bytes_reserve(wpc_writer *out, size_t len)
 {
     wpc_reserve_(out, (uint64_t)len + 5); /* A count has at most five bytes. */
     wpc_write_count(out, len);
-    return wpc_write_room(out, len);
+    return wpc_write_reserve(out, len);
 }
 
 /* Bytes: a `Vec<u8>`. */
 WPC_LARGE_ void wpc_write_bytes(wpc_writer *out, wpc_bytes bytes)
 {
-    __builtin_memcpy(wpc_write_bytes_room(out, bytes.len), bytes.at, bytes.len);
+    __builtin_memcpy(wpc_write_bytes_reserve(out, bytes.len), bytes.at, bytes.len);
 }
 
 /* Text: a `String`. */
@@ -457,7 +457,7 @@ WPC_API_ wpc_writer wpc_value(void)
     wpc_writer out = {NULL, 0, 0};
     /* Enough for a number, or for the kind of a longer reply. */
     out.at = (uint8_t *)wpc_alloc(16);
-    out.room = 16;
+    out.capacity = 16;
     wpc_write_u8(&out, 0);
     return out;
 }
@@ -740,16 +740,16 @@ WPC_LARGE_ wpc_text wpc_read_text(wpc_reader *in)
  * reader's failure is the guest error `ConstantNotDefined`. */
 WPC_LARGE_ wpc_reader wpc_constant(const char *name)
 {
-    size_t room = WPC_FIRST_CAPACITY_;
-    uint8_t *at = (uint8_t *)wpc_alloc(room);
+    size_t capacity = WPC_FIRST_CAPACITY_;
+    uint8_t *at = (uint8_t *)wpc_alloc(capacity);
     /* With the terminating zero of a C string. */
     wpc_text what = WPC_CONCAT(wpc_str("constant `"), wpc_str(name), (wpc_text){"`", 2});
     wpc_reader value = {at, at, what.at, 0};
-    int64_t len = wpc_host_constant_(name, wpc_str(name).len, at, room);
-    if (len > (int64_t)room) {
-        room = (size_t)len;
-        at = (uint8_t *)wpc_alloc(room);
-        len = wpc_host_constant_(name, wpc_str(name).len, at, room);
+    int64_t len = wpc_host_constant_(name, wpc_str(name).len, at, capacity);
+    if (len > (int64_t)capacity) {
+        capacity = (size_t)len;
+        at = (uint8_t *)wpc_alloc(capacity);
+        len = wpc_host_constant_(name, wpc_str(name).len, at, capacity);
     }
     if (len < 0) {
         value.failure = wpc_error_text(
@@ -762,11 +762,11 @@ WPC_LARGE_ wpc_reader wpc_constant(const char *name)
 }
 
 /* A reader of a dependency's reply, of which the host returned the length. */
-WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, int64_t len)
+WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t capacity, int64_t len)
 {
     wpc_reader reply = {at, at, what, 0};
     uint8_t kind;
-    if (len > (int64_t)room) {
+    if (len > (int64_t)capacity) {
         at = (uint8_t *)wpc_alloc((size_t)len);
         wpc_host_take_(at, (size_t)len);
     }
@@ -794,9 +794,10 @@ WPC_LARGE_ wpc_reader wpc_answer_(const char *what, uint8_t *at, size_t room, in
         const uint8_t *, size_t, uint8_t *, size_t);                                               \
     WPC_API_ wpc_reader c_name(const wpc_writer *arguments)                                        \
     {                                                                                              \
-        uint8_t *room = (uint8_t *)wpc_alloc(WPC_FIRST_CAPACITY_);                                 \
-        int64_t len = wpc_import_##c_name(arguments->at, arguments->len, room, WPC_FIRST_CAPACITY_); \
-        return wpc_answer_("function `" text "`", room, WPC_FIRST_CAPACITY_, len);                 \
+        uint8_t *buffer = (uint8_t *)wpc_alloc(WPC_FIRST_CAPACITY_);                               \
+        int64_t len =                                                                              \
+            wpc_import_##c_name(arguments->at, arguments->len, buffer, WPC_FIRST_CAPACITY_);       \
+        return wpc_answer_("function `" text "`", buffer, WPC_FIRST_CAPACITY_, len);               \
     }
 
 /* Declares a function of a dependency: `WPC_IMPORT(path_dep, basename)` makes

@@ -132,7 +132,7 @@ impl Offload {
         let builder = thread::Builder::new().name("wpc-offload".to_owned());
         #[expect(clippy::disallowed_methods, reason = "bounded, and ends when no task is left")]
         let spawn = || builder.spawn(move || shared.run());
-        if os_limits::has_room_for_thread() && spawn().is_ok() {
+        if os_limits::allows_another_thread() && spawn().is_ok() {
             return;
         }
         // The next call to `look` tries again.

@@ -106,7 +106,7 @@ pub(crate) fn start_thread<T>(
 }
 
 /// Whether the limits allow another thread, for a caller that needs no reason.
-pub(crate) fn has_room_for_thread() -> bool {
+pub(crate) fn allows_another_thread() -> bool {
     limits::check_maps(&"a thread", MAPS_OF_THREAD).is_ok()
         && limits::check_threads(&"a thread").is_ok()
 }

@@ -256,7 +256,7 @@ export class Writer {
   }
 
   /** Appends `len` bytes for the caller to fill, and returns their address, valid until more are written. */
-  room(len: i32): usize {
+  reserve(len: i32): usize {
     const needed = <i64>this.len + len;
     if (needed > this.buffer.byteLength) {
       assert(needed <= i32.MAX_VALUE, "out of memory");
@@ -271,7 +271,7 @@ export class Writer {
 
   /** One byte: a `u8`, or an `i8`. */
   u8(value: u8): void {
-    store<u8>(this.room(1), value);
+    store<u8>(this.reserve(1), value);
   }
 
   /** A `bool`; also the flag before an optional value. */
@@ -292,25 +292,25 @@ export class Writer {
 
   /** An `f32`. */
   f32(value: f32): void {
-    store<f32>(this.room(4), value);
+    store<f32>(this.reserve(4), value);
   }
 
   /** An `f64`. */
   f64(value: f64): void {
-    store<f64>(this.room(8), value);
+    store<f64>(this.reserve(8), value);
   }
 
   /** Bytes: a `Vec<u8>`. */
   bytes(value: Uint8Array): void {
     this.u64(value.length);
-    memory.copy(this.room(value.length), value.dataStart, value.length);
+    memory.copy(this.reserve(value.length), value.dataStart, value.length);
   }
 
   /** Text: a `String`. An unpaired surrogate becomes U+FFFD. */
   text(value: string): void {
     const len = String.UTF8.byteLength(value);
     this.u64(len);
-    String.UTF8.encodeUnsafe(changetype<usize>(value), value.length, this.room(len), false, String.UTF8.ErrorMode.REPLACE);
+    String.UTF8.encodeUnsafe(changetype<usize>(value), value.length, this.reserve(len), false, String.UTF8.ErrorMode.REPLACE);
   }
 }
 
