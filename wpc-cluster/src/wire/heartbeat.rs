@@ -28,7 +28,7 @@ pub struct Heartbeat {
     pub accepted: u64,
     /// The calls from other processes that it has refused since its start.
     pub refused: u64,
-    /// Why other processes cannot call it reliably, or why it does not run the active revision; empty if there is no problem.
+    /// Why other processes cannot call it reliably, or why it does not run the active revision; empty if it has no problem.
     pub problem: String,
 }
 

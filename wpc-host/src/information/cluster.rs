@@ -66,7 +66,7 @@ pub struct NodeInformation {
     pub calls_refused: u64,
     /// The time since it last reported.
     pub last_report: Duration,
-    /// Why other processes cannot call it reliably, or why it does not run the active revision; empty if there is no problem.
+    /// Why other processes cannot call it reliably, or why it does not run the active revision; empty if it has no problem.
     pub problem: String,
 }
 
