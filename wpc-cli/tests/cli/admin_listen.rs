@@ -39,13 +39,13 @@ fn commands_administer_a_server_through_a_unix_socket_and_nowhere_else() {
     for server in [&url, &admin] {
         let output = wpc(&["call", "--server", server, "add", "40", "2"]);
         assert_eq!(out(&output), "42\n", "{}", err(&output));
-        let output = wpc(&["health", server]);
+        let output = wpc(&["health", server, "--timeout", "60s"]);
         assert_eq!(out(&output).lines().last(), Some("ok"), "{}", err(&output));
     }
     signal(&running, "TERM");
     assert_eq!(running.exit_code(), Some(0));
     assert!(!path.exists());
-    let found = fails_with(1, &wpc(&["health", &admin]));
+    let found = fails_with(1, &wpc(&["health", &admin, "--timeout", "60s"]));
     assert!(found.contains(&format!("{admin} cannot be reached")), "{found}");
 }
 
@@ -61,7 +61,7 @@ fn a_socket_is_replaced_only_if_no_process_listens_on_it() {
     // The file of a process that was killed.
     assert!(path.exists());
     let (running, _, admin) = serve(folder.path(), &address);
-    assert!(wpc(&["health", &admin]).status.success());
+    assert!(wpc(&["health", &admin, "--timeout", "60s"]).status.success());
     drop(running);
     let _ = std::fs::remove_file(&path);
     std::fs::write(&path, "notes").unwrap();

@@ -151,7 +151,7 @@ fn bench_reports_rate_and_latencies() {
     );
     let output = wpc(&[&["--json"], &common[..]].concat());
     let output: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
-    assert!(output["calls"].as_u64().unwrap() > 100, "{output}");
+    assert!(output["calls"].as_u64().unwrap() > 0, "{output}");
     let [half, most] = ["p50", "max"].map(|name| output["latency_ns"][name].as_u64().unwrap());
     assert!(100 < half && half <= most, "{output}");
     fails_with(4, &wpc(&["bench", &sdk, "fails", "3"]));

@@ -24,7 +24,7 @@ fn calls_and_answers_are_json_lines() {
             r#"
             [pool]
             workers = 2
-            call_timeout = "10s"
+            call_timeout = "60s"
             [constants]
             SERVICE_PREFIX = "demo"
             LIMIT = {{ type = "Option<u8>", value = 3 }}
@@ -33,7 +33,7 @@ fn calls_and_answers_are_json_lines() {
             [functions.label]
             file = "{guests}/function1.wasm"
             export = "WPCFunction1"
-            limits = {{ timeout = "5s", memory = "16 MiB" }}
+            limits = {{ timeout = "60s", memory = "16 MiB" }}
             [modules.tools]
             file = "{}"
             "#,
@@ -42,7 +42,7 @@ fn calls_and_answers_are_json_lines() {
     );
     let calls = r#"
         {"id": 1, "function": "label", "arguments": ["/a/b.txt"]}
-        {"id": 2, "function": "add", "arguments": [40, 2], "timeout": "1s", "affinity": "a"}
+        {"id": 2, "function": "add", "arguments": [40, 2], "timeout": "60s", "affinity": "a"}
         {"id": 3, "function": "fails", "arguments": [3]}
         {"id": 4, "function": "missing"}
         {"id": 5, "function": "add", "arguments": [1, "x"]}
@@ -83,7 +83,7 @@ fn functions_of_a_module_may_have_separate_sandboxes() {
     );
     let calls = r#"
         {"id": 1, "function": "traps"}
-        {"id": 2, "function": "get-answer", "timeout": "50ms"}
+        {"id": 2, "function": "get-answer", "timeout": "60s"}
     "#;
     // The first failure opens the circuit breaker.
     let pool = "[pool]\nworkers = 1\nmax_restarts_per_worker = 0";

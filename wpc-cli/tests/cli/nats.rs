@@ -74,7 +74,7 @@ impl Nats {
     /// Starts three servers, which have agreed to store the registry.
     pub(crate) fn start_three(folder: &Path) -> Option<Self> {
         let nats = Self::servers(folder, 3)?;
-        let mut options = ClusterOptions::new(&nats.url);
+        let mut options = nats.options();
         options.replicas = 3;
         runtime().block_on(eventually("three servers store the registry", async || {
             let connection = Connection::open(options.clone(), "test").await.ok()?;
@@ -167,9 +167,17 @@ impl Nats {
         assert!(deployed.status.success(), "{}", err(&deployed));
     }
 
+    /// Options of a client. A node is lost later than by default, because the processes of a test may wait for a core.
+    fn options(&self) -> ClusterOptions {
+        let mut options = ClusterOptions::new(&self.url);
+        options.report_interval = Duration::from_secs(2);
+        options.connect_timeout = Duration::from_secs(30);
+        options
+    }
+
     /// A client that knows this many nodes that run what is active.
     pub(crate) async fn client(&self, nodes: usize) -> Client {
-        let client = Client::connect(ClusterOptions::new(&self.url)).await.unwrap();
+        let client = Client::connect(self.options()).await.unwrap();
         are_ready(&client, nodes).await;
         client
     }

@@ -4,6 +4,7 @@ use crate::process::{run, shell};
 use crate::projects::expects_every_compiler;
 use crate::support::{err, out, root, wpc_from};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Commands that CI runs separately, or that install something.
 const SKIPPED: [&str; 4] = ["cargo ", "rustup ", "pip ", "npm install "];
@@ -42,10 +43,17 @@ impl Copy {
     }
 }
 
-/// An address whose port was free a moment ago, and is very likely still free when a server starts.
+/// A free address. No other process gets its port by chance: it is below those from which the system chooses.
 pub(crate) fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let offset = std::process::id().wrapping_mul(16).wrapping_add(count) % 10_000;
+        let address = format!("127.0.0.1:{}", 20_000 + offset);
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

@@ -17,7 +17,7 @@ pub(crate) fn write(folder: &Path, text: &str) -> String {
 }
 
 /// The maximum wait for anything. It is far longer than necessary, so that only a hang reaches it.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Reads lines on a thread.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {

@@ -31,7 +31,7 @@ fn the_manifest_sets_options_that_neither_the_command_line_nor_the_environment_s
     let running = Running::start(&["serve", &manifest(folder.path(), options)]);
     let url = event(&running, "ready")["url"].as_str().unwrap().to_owned();
     assert_ne!(url, "http://127.0.0.1:7071");
-    let health = wpc(&["health", &url]);
+    let health = wpc(&["health", &url, "--timeout", "60s"]);
     assert!(health.status.success(), "{}", err(&health));
     let request = event(&running, "request");
     assert_eq!((&request["route"], &request["status"]), (&"/readyz".into(), &200.into()));
@@ -145,8 +145,9 @@ fn options_that_would_have_no_effect_are_reported() {
 
 #[test]
 fn a_server_that_does_not_respond_is_not_healthy() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let found = fails_with(1, &wpc(&["health", &unused.to_string(), "--timeout", "10s"]));
+    // No other program listens there.
+    let unused = "127.0.0.1:1";
+    let found = fails_with(1, &wpc(&["health", unused, "--timeout", "60s"]));
     assert!(found.contains(&format!("http://{unused}/readyz cannot be reached")), "{found}");
 }
 

@@ -128,7 +128,7 @@ fn sighup_reloads_and_recovery_is_reported() {
 }
 
 /// Starts `wpc run` with `f`, which returns 1, and with a module that takes a long time to compile: its function has
-/// this many branches. Returns while it is compiled; by then, all files have been read.
+/// this many branches. Returns while it is compiled, or after that if the test waits for a core; by then, all files have been read.
 #[cfg(target_os = "linux")]
 fn compiling(folder: &Path, branches: usize) -> Running {
     returns(folder, "f.wasm", 1);
@@ -140,12 +140,13 @@ fn compiling(folder: &Path, branches: usize) -> Running {
     );
     let mut running = Running::start(&["--json", "--no-cache", "run", &manifest]);
     let threads = format!("/proc/{}/task", running.child.id());
-    let is_compiler = |thread: std::fs::DirEntry| {
+    // The workers start when everything is compiled.
+    let is_compiler_or_worker = |thread: std::fs::DirEntry| {
         // The thread may have ended.
         let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-        name.trim() == "wpc-compiler"
+        name.trim() == "wpc-compiler" || name.starts_with("wpc-worker")
     };
-    let compiles = || std::fs::read_dir(&threads).unwrap().flatten().any(is_compiler);
+    let compiles = || std::fs::read_dir(&threads).unwrap().flatten().any(is_compiler_or_worker);
     while !compiles() {
         assert_eq!(running.child.try_wait().unwrap(), None, "{}", running.notice());
         std::thread::yield_now();

@@ -10,10 +10,18 @@ async fn a_node_whose_name_is_in_use_does_not_join() {
     let Some(server) = NatsServer::start() else { return };
     let first = join("a", server.options()).await;
     let options = || NodeOptions::new("a".parse().unwrap());
-    let error = try_join(options(), server.options()).await.unwrap_err();
+    let mut attempts = 0;
+    // A process that needs more than a second to connect joins first, and hears of the other one later.
+    let error = eventually("the name is in use", async || {
+        attempts += 1;
+        try_join(options(), server.options()).await.err()
+    })
+    .await;
     assert!(matches!(&error, Error::NameInUse(name) if name.as_str() == "a"), "{error}");
     assert!(error.to_string().contains("--name"), "{error}");
-    assert_eq!(first.obstacle(), None, "the second one has not reported itself");
+    if attempts == 1 {
+        assert_eq!(first.obstacle(), None, "the second one has not reported itself");
+    }
     drop(first);
     eventually("the name is free again", async || try_join(options(), server.options()).await.ok())
         .await;

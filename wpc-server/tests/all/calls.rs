@@ -243,7 +243,7 @@ fn a_call_ends_at_its_time_limit_and_at_its_fuel() {
             assert!(detail.contains(expected) && !detail.contains("::"), "{detail}");
         }
     }
-    let answer = server.post("/v1/functions/add/call?affinity=ada&timeout=10s", &[JSON], b"[1, 2]");
+    let answer = server.post("/v1/functions/add/call?affinity=ada&timeout=60s", &[JSON], b"[1, 2]");
     assert_eq!(answer.json(), 3);
 }
 

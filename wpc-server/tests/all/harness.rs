@@ -178,7 +178,7 @@ impl Running {
 }
 
 /// How long a test waits for something that happens soon.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Waits until the condition holds.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

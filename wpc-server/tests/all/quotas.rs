@@ -22,7 +22,10 @@ fn calls_of_a_client_beyond_its_quota_are_refused_and_others_are_served() {
     let first = guarded.add(&greedy);
     assert_eq!(first.json(), 42);
     assert_eq!(first.header("ratelimit-policy"), "\"calls\";q=2;w=86400");
-    assert_eq!(first.header("ratelimit"), "\"calls\";r=1;t=43200");
+    // The quota fills again as time passes.
+    let reset = first.header("ratelimit").strip_prefix("\"calls\";r=1;t=").unwrap();
+    let reset: u64 = reset.parse().unwrap();
+    assert!((43_000..=43_200).contains(&reset), "{reset}");
     assert_eq!(guarded.add(&greedy).json(), 42);
     let refused = guarded.add(&greedy);
     let problem = refused.json();
@@ -119,7 +122,8 @@ fn fuel_of_failed_calls_counts() {
     let exhausted = tenant.call("spins", &json!([]));
     assert_eq!(exhausted.json()["code"], "out_of_fuel");
     let left = Tenant::left(&exhausted);
-    assert!((899_000..=900_100).contains(&left), "all of its fuel: {left}");
+    // A part of the quota has filled again.
+    assert!((899_000..=901_000).contains(&left), "all of its fuel: {left}");
     let trapped = tenant.call("panics", &json!(["now"]));
     assert_eq!(trapped.json()["code"], "trap");
     assert!(Tenant::left(&trapped) < left, "{trapped:?}");
@@ -159,13 +163,15 @@ fn fuel_of_a_call_whose_client_disconnected_counts_when_its_guest_has_stopped() 
     let module = guest("sdk").limits(Limits::default().fuel(u64::MAX / 2));
     server.wpc.define_worker_function("spins", module).unwrap();
     let header = format!("authorization: {}\r\n", tenant.authorization);
+    let is_refused = || tenant.call("add", &json!([40, 2])).json()["code"] == "quota_exceeded";
     eventually("the refusal", || {
-        // A call that is cancelled before it begins uses no fuel.
+        // A call that is cancelled before it begins uses no fuel. The fuel of the one before may be known only now.
         let client = server.connect_call("spins", &header, "[]");
-        server.runs();
+        let runs = || server.wpc.metrics().pending_calls > 0;
+        eventually("a call running or refused", || runs() || is_refused());
         drop(client);
-        eventually("the end of the guest", || server.wpc.metrics().pending_calls == 0);
-        tenant.call("add", &json!([40, 2])).json()["code"] == "quota_exceeded"
+        eventually("the end of the guest", || !runs());
+        is_refused()
     });
 }
 

@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 use wpc_server::{Application, OpenTelemetry};
 
 /// What a collector received: the path and the body of each request.
@@ -70,6 +71,37 @@ fn attribute(span: &Span, name: &str) -> Option<String> {
     }
 }
 
+/// The number of calls of the test, and the metrics that it expects with their units.
+const CALLS: usize = 3;
+const METRICS: [(&str, &str); 2] = [("rpc.server.call.duration", "s"), ("wpc.workers", "")];
+
+/// The spans, once all of them and the metrics have arrived: the exporter waits only 2 seconds for its collector, and then goes on in
+/// the background.
+fn exported(received: &Received) -> Vec<Span> {
+    let (mut spans, mut metrics) = (Vec::new(), Vec::new());
+    let has_all = |metrics: &[(String, String)]| {
+        let mut wanted = METRICS.map(|(name, unit)| (name.to_owned(), unit.to_owned())).into_iter();
+        wanted.all(|metric| metrics.contains(&metric))
+    };
+    while spans.len() < CALLS || !has_all(&metrics) {
+        let next = received.recv_timeout(Duration::from_secs(60));
+        let (path, body) = next.unwrap_or_else(|error| panic!("{error}: {spans:?} {metrics:?}"));
+        if path == "/v1/traces" {
+            let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
+            let resources = request.resource_spans.into_iter();
+            let scopes = resources.flat_map(|resource| resource.scope_spans);
+            spans.extend(scopes.flat_map(|scope| scope.spans));
+        } else {
+            let request = ExportMetricsServiceRequest::decode(&body[..]).unwrap();
+            let resources = request.resource_metrics.into_iter();
+            let scopes = resources.flat_map(|resource| resource.scope_metrics);
+            let found = scopes.flat_map(|scope| scope.metrics);
+            metrics.extend(found.map(|metric| (metric.name, metric.unit)));
+        }
+    }
+    spans
+}
+
 #[test]
 fn each_call_is_a_server_span_that_continues_the_trace_of_its_client() {
     let (url, received) = collector();
@@ -84,14 +116,7 @@ fn each_call_is_a_server_span_that_continues_the_trace_of_its_client() {
     server.call("panics", &json!(["me"]));
     server.call("nothing", &json!([]));
     telemetry.shutdown();
-    let received: Vec<_> = received.try_iter().collect();
-    let of = |wanted: &'static str| received.iter().filter(move |(path, _)| path == wanted);
-    let spans: Vec<Span> = of("/v1/traces")
-        .map(|(_, body)| ExportTraceServiceRequest::decode(&body[..]).unwrap())
-        .flat_map(|request| request.resource_spans)
-        .flat_map(|resource| resource.scope_spans)
-        .flat_map(|scope| scope.spans)
-        .collect();
+    let spans = exported(&received);
     let [add, panics, nothing] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!((&*add.name, add.kind), ("add", SpanKind::Server as i32));
     assert_eq!(add.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes());
@@ -109,15 +134,4 @@ fn each_call_is_a_server_span_that_continues_the_trace_of_its_client() {
     // Names that are not defined would be unbounded.
     assert_eq!(nothing.name, "_OTHER");
     assert_eq!(attribute(nothing, "error.type").as_deref(), Some("function_not_defined"));
-
-    let metrics: Vec<_> = of("/v1/metrics")
-        .map(|(_, body)| ExportMetricsServiceRequest::decode(&body[..]).unwrap())
-        .flat_map(|request| request.resource_metrics)
-        .flat_map(|resource| resource.scope_metrics)
-        .flat_map(|scope| scope.metrics)
-        .map(|metric| (metric.name, metric.unit))
-        .collect();
-    for (name, unit) in [("rpc.server.call.duration", "s"), ("wpc.workers", "")] {
-        assert!(metrics.contains(&(name.to_owned(), unit.to_owned())), "{metrics:?}");
-    }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails: long, because machines are busy.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One browser at a time: several would compete for the same cores, and each takes hundreds of megabytes.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -127,6 +127,11 @@ impl Browser {
 
     /// Waits until the script returns a value that is true.
     pub(crate) fn wait_for(&self, what: &str, script: &str) {
+        self.wait_while(what, script, || std::thread::sleep(Duration::from_millis(50)));
+    }
+
+    /// The same, and does something again and again until then.
+    pub(crate) fn wait_while(&self, what: &str, script: &str, mut act: impl FnMut()) {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let found = self.run(script);
@@ -141,7 +146,7 @@ impl Browser {
                     self.console()
                 );
             }
-            std::thread::sleep(Duration::from_millis(50));
+            act();
         }
     }
 

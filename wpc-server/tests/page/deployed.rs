@@ -63,6 +63,7 @@ fn a_deployment_is_compared_and_rolled_back() {
     // A deployment of another client appears by itself.
     deploy(served.address, 2, Some(first));
     browser.wait_for_text("#revisions", "returns 2");
+    browser.wait_for_text("#revisions li:first-child", "Revision 2active");
     browser.run("document.querySelector('[aria-label=\"Changes in revision 2\"]').click()");
     browser.wait_for_text("#changes-2", "changed");
     browser.run("document.querySelector('[aria-label=\"Roll back to revision 1\"]').click()");

@@ -133,9 +133,10 @@ fn a_token_without_the_scope_is_refused_with_the_reason() {
 fn a_token_that_has_expired_is_refused_with_the_reason() {
     let Some(browser) = Browser::start() else { return };
     let guarded = Guarded::start();
-    let second = Timestamp::now().after(Duration::from_secs(1));
-    let token = guarded.create("ada", &["observe"], Some(second));
-    while Timestamp::now() < second {
+    // Long enough that it is not over yet when the token is created.
+    let end = Timestamp::now().after(Duration::from_secs(5));
+    let token = guarded.create("ada", &["observe"], Some(end));
+    while Timestamp::now() < end {
         std::thread::yield_now();
     }
     guarded.sign_in(&browser, &token);

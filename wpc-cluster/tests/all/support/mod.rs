@@ -22,14 +22,16 @@ pub(crate) use nats_cluster::NatsCluster;
 pub(crate) use nats_server::NatsServer;
 
 use std::future::Future;
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use wpc_cluster::{ClusterOptions, Error, Node, NodeOptions};
 use wpc_deploy::{Deployment, Setup, Source};
 
 /// How long a test waits for something that must happen. Long, because the machine may be busy; a test that waits this long has
 /// failed.
-pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// The output of a future that must end.
 ///
@@ -58,6 +60,28 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
         }
     })
     .await
+}
+
+/// Options of a connection to these servers, without credentials. Other programs may keep this process from running for seconds, which
+/// must not make its nodes lost or its connections fail.
+pub(crate) fn options(servers: &str) -> ClusterOptions {
+    let mut options = ClusterOptions::new(servers);
+    options.report_interval = Duration::from_secs(2);
+    options.connect_timeout = Duration::from_secs(30);
+    options
+}
+
+/// A free port that no other process gets by chance: it is below those from which the system chooses.
+pub(crate) fn free_port() -> u16 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let offset = std::process::id().wrapping_mul(16).wrapping_add(count) % 10_000;
+        let port = 20_000 + u16::try_from(offset).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A node with two workers and no functions that joins with these options.

@@ -1,7 +1,6 @@
 //! Three NATS servers that form a cluster.
 
-use super::NatsServer;
-use std::net::TcpListener;
+use super::{NatsServer, free_port};
 use wpc_cluster::ClusterOptions;
 
 /// Three NATS servers that form a cluster, so that JetStream can replicate to three.
@@ -18,9 +17,8 @@ impl NatsCluster {
 
     /// Three servers whose configurations also contain these lines.
     pub(crate) fn with(configuration: &str) -> Option<Self> {
-        // The routes must be known before the servers start. The ports are free again when the listeners are dropped.
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
+        // The routes must be known before the servers start.
+        let ports = [(); 3].map(|()| free_port());
         let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(", ");
         let start = |(index, port): (usize, u16)| {
             // Clients learn no other addresses from the servers, so that each can be behind a proxy.
@@ -45,6 +43,6 @@ impl NatsCluster {
 
     /// Options of a connection to any of them, without credentials.
     pub(crate) fn options(&self) -> ClusterOptions {
-        ClusterOptions::new(&self.urls())
+        super::options(&self.urls())
     }
 }

@@ -122,7 +122,7 @@ impl NatsServer {
 
     /// Options of a connection to it without credentials.
     pub(crate) fn options(&self) -> ClusterOptions {
-        ClusterOptions::new(&self.url())
+        super::options(&self.url())
     }
 
     /// Its folder, which has its configuration `nats.conf` and the folder `store`.
