@@ -36,12 +36,15 @@ fn an_awaited_call_times_out_while_it_is_queued_behind_many_short_ones() {
     // Each runs for less than a millisecond, so two ticks never observe the same call.
     wpc.define_worker_function("f", wat(r#"(module (func (export "f") (local $n i32)
         (loop (local.set $n (i32.add (local.get $n) (i32.const 1))) (br_if 0 (i32.lt_u (local.get $n) (i32.const 300000))))))"#)).unwrap();
-    let before: Vec<PendingCall<()>> = (0..9_000).map(|_| wpc.submit("f", ()).unwrap()).collect();
     let options = CallOptions::new().timeout(Duration::from_millis(5));
-    let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
-    assert!(matches!(result, Err(Error::Timeout { ran: false, .. })), "{result:?}");
-    assert!(!before[8_999].is_answered(), "it does not wait for the calls before it");
-    drop(before);
+    // It does not wait for the calls before it. On a busy machine, these may have ended when it is submitted, or when the
+    // last of them is looked at.
+    eventually(|| {
+        let before: Vec<PendingCall<()>> =
+            (0..9_000).map(|_| wpc.submit("f", ()).unwrap()).collect();
+        let result = pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap());
+        matches!(result, Err(Error::Timeout { ran: false, .. })) && !before[8_999].is_answered()
+    });
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn cancelling_an_answered_call_changes_nothing() {
     let wpc = pool(1);
     define_sdk(&wpc, &["add"]);
     let call = wpc.submit::<i32>("add", (1, 2)).unwrap();
-    wpc.call::<i32>("add", (1, 2)).unwrap();
+    eventually(|| call.is_answered());
     call.cancel();
     assert_eq!(call.wait().unwrap(), 3);
 }

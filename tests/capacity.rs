@@ -67,7 +67,8 @@ fn a_local_worker_reclaims_idle_instances_of_workers() {
 fn idle_workers_release_even_their_most_recent_sandbox() {
     let wpc = pool_with(1, Options::default().max_live_instances(1));
     define_live(&wpc, 1);
-    assert_eq!(wpc.local_worker().call::<i32>("f0", ()).unwrap(), 0);
+    let here = || wpc.local_worker().call::<i32>("f0", ());
+    assert_eq!(with_instances(here).unwrap(), 0);
     assert_eq!(wpc.call::<i32>("f0", ()).unwrap(), 0);
 }
 
@@ -84,7 +85,8 @@ fn instances_of_running_calls_are_not_reclaimed() {
     assert!(error.retry_can_help());
     gate.open();
     stuck.wait().unwrap();
-    assert_eq!(wpc.local_worker().call::<i32>("f0", ()).unwrap(), 0);
+    let here = || wpc.local_worker().call::<i32>("f0", ());
+    assert_eq!(with_instances(here).unwrap(), 0);
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn no_idle_sandbox_is_dropped_for_a_call_that_gets_no_instances() {
     assert_eq!(here.call::<u64>("count", ()).unwrap(), 2, "its sandbox is still there");
     gate.open();
     stuck.wait().unwrap();
-    assert_eq!(here.call::<i32>("large", ()).unwrap(), 3);
+    assert_eq!(with_instances(|| here.call::<i32>("large", ())).unwrap(), 3);
 }
 
 #[test]
@@ -134,7 +136,8 @@ fn a_sandbox_may_exceed_the_share_of_one_worker() {
     wpc.define_worker_function("f", user).unwrap();
     for key in 0..16 {
         let options = CallOptions::new().affinity(key);
-        assert_eq!(wpc.call_with::<i32>("f", (), &options).unwrap(), 1);
+        let call = || wpc.call_with::<i32>("f", (), &options);
+        assert_eq!(with_instances(call).unwrap(), 1);
     }
 }
 

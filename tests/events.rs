@@ -6,21 +6,29 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use wpc_host::{
-    CallOptions, ErrorCode, EventDetails, EventSource, FailureSeverities, HealthState, Options,
-    Severity,
+    CallOptions, Error, ErrorCode, EventDetails, EventSource, FailureSeverities, HealthState,
+    Options, Severity,
 };
+
+/// Options with which no worker is reported as degraded because its thread waits for a core.
+fn only_own_events() -> Options {
+    Options::default().unresponsive_worker_grace(TEST_TIMEOUT)
+}
 
 #[test]
 fn a_start_and_a_stop_report_each_step_in_order() {
     let wpc = stopped(Options::default());
     let events = Recorder::new(&wpc);
     wpc.start_workers(1).unwrap();
-    wpc.stop_workers();
     let mut names = Vec::new();
     loop {
         let event = events.wait_for(|_| true);
         assert!(event.worker_id.is_some());
         names.push(event.event_name());
+        // A worker takes calls before it reports that it is ready.
+        if event.event_name() == "worker_ready" {
+            wpc.stop_workers();
+        }
         let is_last = matches!(
             event.details,
             EventDetails::WorkerHealthStateChanged { health_state: HealthState::Stopped, .. }
@@ -44,7 +52,7 @@ fn a_start_and_a_stop_report_each_step_in_order() {
 
 #[test]
 fn a_failure_and_its_recovery_report_each_step_in_order() {
-    let wpc = pool_with(1, immediate_restarts());
+    let wpc = pool_with(1, immediate_restarts().unresponsive_worker_grace(TEST_TIMEOUT));
     wpc.define_worker_function("f", traps_until_calm()).unwrap();
     let events = Recorder::new(&wpc);
     assert_eq!(code(wpc.call::<()>("f", ())), "trap");
@@ -101,7 +109,7 @@ fn a_panicking_listener_is_reported_to_the_others_and_stays_registered() {
 
 #[test]
 fn a_blocked_listener_loses_events_but_delays_no_calls() {
-    let wpc = pool_with(1, Options::default().max_waiting_events(4));
+    let wpc = pool_with(1, only_own_events().max_waiting_events(4));
     define_sdk(&wpc, &["speak", "add"]);
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let (entered, has_entered) = channel();
@@ -179,11 +187,14 @@ fn every_finished_call_is_observed_with_its_durations() {
     assert_eq!(call.function_hash_sha1, answer.metadata.function_hash_sha1);
     assert_eq!(call.worker_id, answer.metadata.worker_id);
     let limit = CallOptions::new().timeout(Duration::from_millis(20));
-    let spinning = wpc.submit_with::<()>("spins", (), &limit).unwrap();
-    let id = spinning.id();
-    assert_eq!(code(spinning.wait()), "timeout");
+    let mut id = None;
+    timeout_while_running(|| {
+        let spinning = wpc.submit_with::<()>("spins", (), &limit).unwrap();
+        id = Some(spinning.id());
+        spinning.wait()
+    });
     let call = finished.recv_timeout(TEST_TIMEOUT).unwrap();
-    assert_eq!((call.call_id, call.error), (id, Some(ErrorCode::Timeout)));
+    assert_eq!((Some(call.call_id), call.error), (id, Some(ErrorCode::Timeout)));
     assert!(call.queued + call.ran >= Duration::from_millis(20));
     assert_eq!(wpc.local_worker().call::<i32>("quick", ()).unwrap(), 7);
     assert_eq!(finished.recv_timeout(TEST_TIMEOUT).unwrap().queued, Duration::ZERO);
@@ -218,7 +229,9 @@ fn the_severity_of_a_failed_call_depends_on_its_error() {
     let events = Recorder::new(&wpc);
     let error_of = |function: &str, limit: Duration| {
         let options = CallOptions::new().timeout(limit);
-        assert!(wpc.call_with::<()>(function, (), &options).is_err());
+        let call = || wpc.call_with::<()>(function, (), &options).unwrap_err();
+        // On a busy machine, the limit may pass before the call begins, which is not reported.
+        while matches!(call(), Error::Timeout { ran: false, .. }) {}
         let event = events.wait_for_name("call_execution_failed");
         (event.error.unwrap().code, event.severity)
     };
@@ -233,7 +246,7 @@ fn the_severity_of_a_failed_call_depends_on_its_error() {
 
 /// A pool whose function `speak` emits one event for each call.
 fn speaker() -> wpc_host::WorkerProcedureCall {
-    let wpc = pool(1);
+    let wpc = pool_with(1, only_own_events());
     define_sdk(&wpc, &["speak"]);
     wpc
 }

@@ -111,7 +111,7 @@ fn a_blocking_subscriber_delays_no_other_time_limit() {
 }
 
 /// Sends a message when it is dropped, and blocks that thread until the gate is opened.
-struct BlocksWhenDropped(Gate, Mutex<Sender<()>>);
+pub(crate) struct BlocksWhenDropped(pub(crate) Gate, pub(crate) Mutex<Sender<()>>);
 
 impl Drop for BlocksWhenDropped {
     fn drop(&mut self) {
@@ -139,11 +139,10 @@ fn a_writer_that_blocks_in_drop_delays_no_other_time_limit() {
     let granted = writes().grant_wasi(Wasi::minimal().stdout(output));
     wpc.define_worker_function("writes", granted).unwrap();
     let spinning = spin(&wpc, &events);
-    let limit = CallOptions::new().timeout(Duration::from_millis(20));
-    let queued = wpc.submit_with::<i32>("writes", (), &limit).unwrap();
-    // The definition is dropped with its last call, which the supervisor ends in the queue.
+    let queued = wpc.submit::<i32>("writes", ()).unwrap();
+    // The definition is dropped with its last call, which the supervisor takes out of the queue.
     assert!(wpc.undefine_worker_function("writes"));
-    answered(&queued);
+    queued.cancel();
     drops.recv_timeout(TEST_TIMEOUT).unwrap();
     limits_are_kept(&wpc);
     gate.open();

@@ -205,7 +205,10 @@ fn events_and_log_lines_name_the_local_worker() {
 
 #[test]
 fn a_stop_waits_for_a_local_call_and_then_interrupts_it() {
-    let wpc = pool_with(1, Options::default().stop_timeout(Duration::from_millis(1)));
+    let options = Options::default()
+        .stop_timeout(Duration::from_millis(1))
+        .unresponsive_worker_grace(TEST_TIMEOUT);
+    let wpc = pool_with(1, options);
     wpc.define_worker_module(spinner()).unwrap();
     let events = Recorder::new(&wpc);
     let mut here = wpc.local_worker();

@@ -178,9 +178,8 @@ fn limited(error: Error, expected: OsResource) -> Limited {
 fn few_maps() {
     let before = maps();
     let wpc = working_pool(Options::default(), 2).unwrap();
-    let taken = maps() - before;
-    // Two workers, the supervisor, an engine, a module and its sandbox.
-    assert!(taken < 64, "{taken} memory maps");
+    // Two workers, the supervisor, an engine, a module and its sandbox. The compiler's thread ends a moment after its result.
+    eventually(|| maps() < before + 64);
     drop(wpc);
 }
 
@@ -189,6 +188,7 @@ fn suspended_calls() {
     const CALLS: u32 = 10_000;
     let count = CALLS as usize;
     let options = Options::default()
+        .call_timeout(TEST_TIMEOUT)
         .max_live_instances(CALLS)
         .max_suspended_instances(CALLS)
         .max_pending_calls_per_worker(2 * count);
@@ -205,9 +205,10 @@ fn suspended_calls() {
         assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
     }
     eventually(|| wpc.get_sandbox_usage().live_instances <= 2);
-    assert_eq!(wpc.metrics().suspended_calls, 0);
+    // A worker frees the slot of a call after it has dropped its guest.
+    eventually(|| wpc.metrics().suspended_calls == 0 && wpc.metrics().pending_calls == 0);
     for health in wpc.get_worker_health_states() {
-        assert_eq!((health.restart_attempt, health.pending_call_count), (0, 0));
+        assert_eq!(health.restart_attempt, 0);
     }
 }
 
@@ -377,11 +378,10 @@ fn few_threads() {
         #[expect(clippy::disallowed_methods, reason = "four, until the sender is dropped")]
         std::thread::Builder::new().spawn(move || released.lock().unwrap().recv()).unwrap();
     }
-    drop(release);
     assert_eq!(pools[0].call::<i32>("f", ()).unwrap(), 7);
     // A guest that ended because no helper thread could be started is not used again.
     limited(blocking.call::<i32>("counts", ()).unwrap_err(), OsResource::Threads);
-    drop(pools);
+    drop((release, pools));
     let until = Instant::now() + TEST_TIMEOUT;
     let counted = loop {
         match blocking.call::<i32>("counts", ()) {

@@ -20,8 +20,13 @@ fn check_guest_error<T: std::fmt::Debug>(result: Result<T, Error>, name: &str) -
 /// A guest error does not affect a sandbox: nothing restarts, and every worker stays ready.
 #[track_caller]
 fn check_unharmed(wpc: &WorkerProcedureCall) {
+    // A worker whose thread waits for a core is reported as degraded meanwhile.
+    eventually(|| {
+        let workers = wpc.get_worker_health_states();
+        workers.iter().all(|worker| worker.health_state == HealthState::Ready)
+    });
     for worker in wpc.get_worker_health_states() {
-        assert_eq!((worker.health_state, worker.restart_attempt), (HealthState::Ready, 0));
+        assert_eq!(worker.restart_attempt, 0);
     }
 }
 

@@ -98,11 +98,15 @@ fn stop(wpc: Arc<WorkerProcedureCall>) {
     wpc.stop_workers();
 }
 
+/// Their threads have names of their own, because another test looks for threads of tokio by their usual name.
 fn runtimes() -> [tokio::runtime::Runtime; 2] {
-    [
-        tokio::runtime::Builder::new_current_thread().build().unwrap(),
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap(),
-    ]
+    let mut builders = [
+        tokio::runtime::Builder::new_current_thread(),
+        tokio::runtime::Builder::new_multi_thread(),
+    ];
+    builders
+        .each_mut()
+        .map(|builder| builder.worker_threads(2).thread_name("embedder").build().unwrap())
 }
 
 #[test]

@@ -71,7 +71,8 @@ fn calls_that_wait_for_a_restart_are_served_afterwards() {
     for call in calls {
         call.wait().unwrap();
     }
-    assert_eq!(wpc.get_worker_health_states()[0].health_state, HealthState::Ready);
+    // A worker whose thread waits for a core is reported as degraded meanwhile.
+    eventually(|| wpc.get_worker_health_states()[0].health_state == HealthState::Ready);
 }
 
 #[test]
@@ -186,7 +187,9 @@ fn a_panicked_worker_is_replaced_and_its_queue_is_redispatched() {
 #[test]
 fn an_unresponsive_worker_is_reported_as_restarting_until_it_is_replaced() {
     failing_subscriber::install();
-    let wpc = pool_with(2, long_restarts().restart_jitter(Duration::ZERO));
+    let options =
+        long_restarts().restart_jitter(Duration::ZERO).unresponsive_worker_grace(TEST_TIMEOUT);
+    let wpc = pool_with(2, options);
     let events = Recorder::new(&wpc);
     wpc.define_worker_function("f", failing_subscriber::logs("panic the host")).unwrap();
     assert_eq!(code(wpc.call::<()>("f", ())), "worker_lost");
@@ -215,10 +218,12 @@ fn an_unresponsive_worker_is_abandoned_after_its_limit_and_grace() {
         let silent = wpc.submit::<()>("f", ()).unwrap();
         let behind = wpc.submit::<i32>("add", (1, 2)).unwrap();
         match pollster::block_on(silent).unwrap_err() {
-            Error::Timeout { ran: true, .. } | Error::WorkerLost { .. } => break behind,
-            // On a busy machine, the limit may pass before the call begins.
-            Error::Timeout { ran: false, .. } => {}
+            Error::Timeout { .. } | Error::WorkerLost { .. } => {}
             other => panic!("{other}"),
+        }
+        // On a busy machine, the limit may pass before the guest writes its line.
+        if failing_subscriber::has_blocked() {
+            break behind;
         }
     };
     let failed = events.wait_for_name("worker_error");
@@ -237,11 +242,11 @@ fn the_limit_of_a_definition_protects_its_worker_after_a_redefinition_too() {
         pool_with(1, immediate_restarts().unresponsive_worker_grace(Duration::from_millis(1)));
     let limits = || Limits::default().timeout(TEST_TIMEOUT);
     let (gate, running) = define_blocking(&wpc, "f", limits());
-    let short = CallOptions::new().timeout(Duration::from_millis(200));
-    let call = wpc.submit_with::<()>("f", (), &short).unwrap();
+    let call = wpc.submit::<()>("f", ()).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     wpc.define_worker_function("f", spinner().export("quick").limits(limits())).unwrap();
-    assert_eq!(code(call.wait()), "timeout");
+    call.cancel();
+    assert_eq!(code(call.wait()), "cancelled");
     assert_eq!(wpc.metrics().worker_restarts, 0);
     gate.open();
     assert_eq!(wpc.call::<i32>("f", ()).unwrap(), 7);
@@ -314,27 +319,38 @@ fn limits_chosen_by_a_caller_do_not_count_as_failures_of_the_function() {
 /// One worker has more calls than it can run in their time limits: some time out in its queue, some shortly after their start.
 #[test]
 fn calls_that_time_out_because_they_waited_do_not_count_as_failures_of_the_function() {
-    let wpc = pool_with(1, long_restarts().max_restarts_per_worker(0));
+    let options =
+        long_restarts().max_restarts_per_worker(0).unresponsive_worker_grace(TEST_TIMEOUT);
     let limits = Limits::default().timeout(Duration::from_millis(400));
-    wpc.define_worker_module(spinner().limits(limits)).unwrap();
-    let is_late = |call: PendingCall<()>| match call.wait() {
-        Err(Error::Timeout { ran, .. }) => ran,
-        other => panic!("{other:?}"),
-    };
-    loop {
-        let shorter = CallOptions::new().timeout(Duration::from_millis(300));
-        let first = wpc.submit_with::<()>("spins", (), &shorter).unwrap();
-        let behind = [(); 5].map(|()| wpc.submit::<()>("spins", ()).unwrap());
-        is_late(first);
-        let started = behind.map(is_late).into_iter().filter(|has_begun| *has_begun).count();
-        assert_eq!(wpc.call::<i32>("quick", ()).unwrap(), 7, "the circuit breaker is closed");
-        if started > 0 {
-            break;
+    let shorter = CallOptions::new().timeout(Duration::from_millis(300));
+    let long = CallOptions::new().timeout(TEST_TIMEOUT);
+    let error_of =
+        |call: Result<PendingCall<()>, Error>| call.and_then(PendingCall::wait).unwrap_err();
+    // On a busy machine, a call may run for its whole limit, because it was submitted too late or its worker stopped it too
+    // late. Then another pool is used.
+    eventually(|| {
+        let wpc = pool_with(1, options.clone());
+        wpc.define_worker_module(spinner().limits(limits.clone())).unwrap();
+        let is_closed = || match wpc.call_with::<i32>("quick", (), &long) {
+            Ok(7) => true,
+            Err(Error::CircuitOpen { .. }) => false,
+            other => panic!("{other:?}"),
+        };
+        let first = wpc.submit_with::<()>("spins", (), &shorter);
+        let behind = [(); 5].map(|()| wpc.submit::<()>("spins", ()));
+        error_of(first);
+        let has_begun = |error: &Error| matches!(error, Error::Timeout { ran: true, .. });
+        let started = behind.map(error_of).iter().any(has_begun);
+        if !started || !is_closed() {
+            return false;
         }
-    }
-    // A call that ran for the whole limit counts.
-    assert_eq!(code(wpc.call::<()>("spins", ())), "timeout");
-    assert_eq!(code(wpc.call::<i32>("quick", ())), "circuit_open");
+        // A call that ran for the whole limit counts, unless it began too late.
+        eventually(|| {
+            assert_eq!(code(wpc.call::<()>("spins", ())), "timeout");
+            !is_closed()
+        });
+        true
+    });
 }
 
 /// A module with the functions `traps` and `good`.

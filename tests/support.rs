@@ -48,7 +48,12 @@ pub(crate) fn pool(workers: usize) -> WorkerProcedureCall {
 
 pub(crate) fn pool_with(workers: usize, options: Options) -> WorkerProcedureCall {
     let wpc = stopped(options);
+    let mut events = wpc.subscribe(1_000);
     wpc.start_workers(workers).unwrap();
+    // A worker takes calls before it reports that it is ready. No test receives a late report.
+    for _ in 0..workers {
+        while events.next_timeout(TEST_TIMEOUT).unwrap().event_name() != "worker_ready" {}
+    }
     wpc
 }
 
@@ -141,6 +146,38 @@ pub(crate) fn timeout_while_running<T: std::fmt::Debug>(
             Error::Timeout { ran: false, .. } => {}
             error @ Error::Timeout { ran: true, .. } => return error,
             other => panic!("{other}"),
+        }
+    }
+}
+
+/// Repeats a call until its limit passes while its host function runs, which sends a message to `running`: on a busy
+/// machine, the limit may pass before the guest calls the host function.
+#[track_caller]
+pub(crate) fn timeout_in_host_function<T: std::fmt::Debug>(
+    running: &Receiver<()>,
+    mut call: impl FnMut() -> Result<T, Error>,
+) {
+    let mut has_run = false;
+    loop {
+        match call().unwrap_err() {
+            Error::Timeout { ran, .. } => has_run |= ran,
+            other => panic!("{other}"),
+        }
+        if running.try_recv().is_ok() {
+            assert!(has_run, "the call that the host function serves has run");
+            return;
+        }
+    }
+}
+
+/// Repeats a call while all module instances are in use: on a busy machine, the other workers may not release theirs in
+/// the short time for which a call waits.
+pub(crate) fn with_instances<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let begun = Instant::now();
+    loop {
+        match call() {
+            Err(Error::InstancesInUse { .. }) if begun.elapsed() < TEST_TIMEOUT => {}
+            result => return result,
         }
     }
 }

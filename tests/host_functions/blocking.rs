@@ -9,10 +9,12 @@ use wpc_host::{CallOptions, Error, HostContext, Limits, Options, WorkerProcedure
 fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worker() {
     let wpc = pool_with(1, Options::default().unresponsive_worker_grace(TEST_TIMEOUT));
     define_sdk(&wpc, &["add"]);
+    let (begin, begun) = sync_channel(1);
     let (saw, seen) = sync_channel(1);
     let gate = Gate::default();
     let closed = gate.clone();
     wpc.define_host_function("h", move |context: &HostContext, (): ()| {
+        begin.send(()).unwrap();
         closed.wait();
         saw.send(context.should_end()).unwrap();
         Ok::<_, String>(())
@@ -20,7 +22,9 @@ fn a_slow_host_function_that_checks_its_deadline_delays_neither_caller_nor_worke
     .unwrap();
     wpc.define_worker_function("f", calls_h()).unwrap();
     let options = CallOptions::new().timeout(Duration::from_millis(20));
-    timeout_while_running(|| pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap()));
+    timeout_in_host_function(&begun, || {
+        pollster::block_on(wpc.submit_with::<()>("f", (), &options).unwrap())
+    });
     // The host function continues only now. Its worker was not replaced.
     gate.open();
     assert!(
@@ -91,7 +95,7 @@ fn an_async_host_function_is_dropped_when_its_call_ends() {
     assert_eq!(code(call.wait()), "cancelled");
     dropped.recv_timeout(TEST_TIMEOUT).unwrap();
     let options = CallOptions::new().timeout(Duration::from_millis(20));
-    timeout_while_running(|| wpc.call_with::<()>("f", (), &options));
+    timeout_in_host_function(&begun, || wpc.call_with::<()>("f", (), &options));
     dropped.recv_timeout(TEST_TIMEOUT).unwrap();
     assert_eq!(wpc.call::<i32>("add", (1, 2)).unwrap(), 3);
     assert_eq!(wpc.get_worker_health_states()[0].restart_attempt, 0);
@@ -193,11 +197,9 @@ fn a_callers_short_limit_or_cancel_neither_replaces_a_worker_nor_counts_as_a_fai
         .unresponsive_worker_grace(Duration::from_millis(1))
         .max_restarts_per_worker(0);
     let (wpc, gate, running) = stuck_at_a_gate(2, options);
-    // Long enough that the guest reaches the host function, even on a busy machine.
-    let limit = CallOptions::new().timeout(Duration::from_millis(200));
+    let limit = CallOptions::new().timeout(Duration::from_millis(50));
     // Both workers wait in the host function. One caller chose a short limit, the other one cancels.
-    timeout_while_running(|| wpc.call_with::<()>("f", (), &limit));
-    running.recv_timeout(TEST_TIMEOUT).unwrap();
+    timeout_in_host_function(&running, || wpc.call_with::<()>("f", (), &limit));
     let cancelled = wpc.submit::<()>("f", ()).unwrap();
     running.recv_timeout(TEST_TIMEOUT).unwrap();
     cancelled.cancel();
@@ -249,5 +251,5 @@ fn an_abandoned_thread_that_ends_late_leaves_the_circuit_breaker_open() {
     gate.open();
     // The abandoned thread ends, and the cool-down of one minute has only begun.
     eventually(|| wpc.get_sandbox_usage().live_instances == 0);
-    assert_eq!(code(wpc.call::<()>("f", ())), "circuit_open");
+    assert_eq!(code(wpc.call_with::<()>("f", (), &limit)), "circuit_open");
 }

@@ -1,7 +1,7 @@
 //! Guests that call a function of the host in an endless loop, or 40,000 times without one.
 
 use super::{attack, hostile, long_constant};
-use crate::support::{Recorder, code, define_sdk, immediate_restarts, pool_with, wat};
+use crate::support::{Recorder, code, define_sdk, eventually, immediate_restarts, pool_with, wat};
 use std::time::Duration;
 use wpc_host::{
     CallOptions, Capability, ItemStream, Limits, Output, StreamOptions, Wasi, WasmModule,
@@ -51,7 +51,12 @@ fn an_allowed_flood_of_log_lines_is_split_and_drops_events() {
     let limits = Limits::default().log(usize::MAX);
     wpc.define_worker_function("f", hostile("log-flood").limits(limits)).unwrap();
     let options = CallOptions::new().timeout(Duration::from_millis(300));
-    assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
+    let mut lines = wpc.subscribe(1_000);
+    // On a busy machine, the limit may pass before the guest writes a line.
+    eventually(|| {
+        assert_eq!(code(wpc.call_with::<()>("f", (), &options)), "timeout");
+        std::iter::from_fn(|| lines.try_next()).any(|event| event.event_name() == "guest_log")
+    });
     let line = events.wait_for_name("guest_log");
     let wpc_host::EventDetails::GuestLog { message, .. } = line.details else {
         panic!("expected a log line")

@@ -21,9 +21,12 @@ fn item_flood() {
     attack("item-flood").run(|wpc, module, here| {
         wpc.define_worker_function("f", module).unwrap();
         let limit = Duration::from_millis(500);
-        let (items, code) = read_all(wpc, here.clone().timeout(limit));
-        assert_eq!(code, "timeout");
-        assert!(items > 100, "{items}");
+        // On a busy machine, the limit may pass before the guest yields many.
+        eventually(|| {
+            let (items, code) = read_all(wpc, here.clone().timeout(limit));
+            assert_eq!(code, "timeout");
+            items > 100
+        });
     });
 }
 

@@ -5,6 +5,7 @@ use super::{Attack, attack, hostile};
 use crate::support::*;
 use std::future::{Future, pending, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -104,9 +105,10 @@ fn a_future_blocks_when_it_is_dropped() {
     let wpc = pool_with(1, options);
     let events = Recorder::new(&wpc);
     define_sdk(&wpc, &["add"]);
-    let gate = Gate::default();
+    let (gate, (begin, begun)) = (Gate::default(), channel());
     let closed = gate.clone();
     define_h(&wpc, move || {
+        begin.send(()).unwrap();
         let closed = closed.clone();
         async move {
             let _guard = OnDrop(|| closed.wait());
@@ -118,7 +120,7 @@ fn a_future_blocks_when_it_is_dropped() {
     let waits = hostile("waits-for-the-host").grant_host_function("h").limits(limits);
     wpc.define_worker_function("f", waits).unwrap();
     let mut calls = 0;
-    timeout_while_running(|| {
+    timeout_in_host_function(&begun, || {
         calls += 1;
         wpc.call::<()>("f", ())
     });

@@ -72,7 +72,8 @@ fn callers_do_not_use_the_sandboxes_that_their_calls_need() {
 
 #[test]
 fn a_nested_call_is_refused_if_it_might_wait_for_its_callers() {
-    let wpc = pool_with(1, Options::default().max_live_instances(4).max_suspended_instances(4));
+    // An odd number of instances: one of the callers finds none for the function that it calls.
+    let wpc = pool_with(1, Options::default().max_live_instances(3).max_suspended_instances(3));
     let gate = define_rest(&wpc, Limits::default());
     let calls: Vec<_> = (0..4).map(|_| wpc.submit::<u8>("rest", ()).unwrap()).collect();
     let mut refused = 0;
@@ -88,9 +89,14 @@ fn a_nested_call_is_refused_if_it_might_wait_for_its_callers() {
 
 #[test]
 fn nested_calls_precede_new_calls_in_a_full_pool() {
-    let wpc = pool_with(1, Options::default().max_pending_calls_per_worker(3));
+    let wpc = pool_with(1, Options::default().max_pending_calls_per_worker(4));
+    let events = Recorder::new(&wpc);
+    wpc.define_worker_module(spinner()).unwrap();
     let gate = define_rest(&wpc, Limits::default());
+    // None of them begins before all are submitted, because the calls that they make take slots too.
+    let spinning = spin(&wpc, &events);
     let calls: Vec<_> = (0..3).map(|_| wpc.submit::<u8>("rest", ()).unwrap()).collect();
+    drop(spinning);
     eventually(|| suspended(&wpc) == 6);
     assert_eq!(code(wpc.submit::<u8>("rest", ())), "saturated");
     gate.open();

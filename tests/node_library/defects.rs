@@ -126,7 +126,7 @@ fn every_change_of_a_constant_is_applied() {
 
 #[test]
 fn a_graceful_stop_lets_running_calls_finish() {
-    let wpc = pool(1);
+    let wpc = pool_with(1, Options::default().stop_timeout(TEST_TIMEOUT));
     let events = Recorder::new(&wpc);
     // Counts for between 10 and 100 ms.
     wpc.define_worker_function(

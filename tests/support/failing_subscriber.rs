@@ -13,6 +13,7 @@ pub(crate) static PANICS_AT_START: AtomicBool = AtomicBool::new(false);
 static SPANS: LazyLock<Spans> = LazyLock::new(|| Spans::up_to(Level::TRACE));
 static BLOCKED: Mutex<bool> = Mutex::new(true);
 static UNBLOCKED: Condvar = Condvar::new();
+static HAS_BLOCKED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
@@ -64,6 +65,11 @@ fn reports_for_supervisor() -> bool {
     matches!(thread.name(), Some("wpc-supervisor" | "wpc-offload"))
 }
 
+/// Whether a line of a guest has blocked a worker's thread.
+pub(crate) fn has_blocked() -> bool {
+    HAS_BLOCKED.load(Ordering::SeqCst)
+}
+
 /// Releases every blocked thread, permanently.
 pub(crate) fn unblock() {
     *BLOCKED.lock().unwrap() = false;
@@ -91,6 +97,7 @@ impl Visit for FieldVisitor {
         }
         if text.contains("block the host") {
             let blocked = BLOCKED.lock().unwrap();
+            HAS_BLOCKED.store(true, Ordering::SeqCst);
             drop(UNBLOCKED.wait_while(blocked, |blocked| *blocked));
         }
     }

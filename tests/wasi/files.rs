@@ -103,9 +103,9 @@ fn a_call_that_waits_for_a_named_pipe_ends_at_its_limit_or_when_it_is_cancelled(
         assert_eq!(code(call.wait()), "cancelled");
     };
     cancelled("opening waits", &mut || {});
-    drop(both_ends(&path));
-    no_worker_was_replaced(&wpc);
+    // The helper thread may open the pipe only now, so both ends stay open until it has returned.
     let mut pipe = both_ends(&path);
+    no_worker_was_replaced(&wpc);
     // The guest has opened the pipe when a byte of it arrives.
     cancelled(&"writing waits".repeat(100_000), &mut || pipe.read_exact(&mut [0]).unwrap());
     drop(pipe);
@@ -113,7 +113,8 @@ fn a_call_that_waits_for_a_named_pipe_ends_at_its_limit_or_when_it_is_cancelled(
     pipe = both_ends(&path);
     let error = wpc.call_with::<String>("read_file", ("/data/pipe",), &limit).unwrap_err();
     assert_eq!(error.code().as_str(), "timeout");
-    drop(pipe);
+    // Both ends are open and a byte arrives, whichever of these the helper thread waits for.
+    pipe.write_all(b"x").unwrap();
     no_worker_was_replaced(&wpc);
     folder.put("regular", "a regular file");
     assert_eq!(wpc.call::<String>("read_file", ("/data/regular",)).unwrap(), "a regular file");
