@@ -323,7 +323,10 @@ async fn change(scene: &Scene, mut random: SmallRng) -> Result<Tally> {
 /// Checks what must be true after the run.
 async fn check_end(scene: &Scene) -> Result<()> {
     healed(scene, "the end").await?;
-    scene.revisions.deploy(Quorum::All).await?;
+    eventually("every node is ready for a revision", async || {
+        Ok(scene.revisions.deploy(Quorum::All).await?)
+    })
+    .await?;
     let active = scene.revisions.registry().active().await?.context("nothing is active")?.revision;
     eventually("every node and client has the active revision", async || {
         for client in &scene.clients {
