@@ -1,5 +1,6 @@
 //! The calls from other processes: each is checked, submitted to the pool, and answered by a task of its own.
 
+use super::call_task::CallTask;
 use super::running::{Credit, KEPT_FOR, Known};
 use super::{Inner, Intake};
 use crate::connection::Received;
@@ -26,6 +27,9 @@ enum Submitted {
 /// milliseconds, unless a host function keeps it.
 const FUEL_LOOKS: u32 = 1000;
 const FUEL_DELAY: Duration = Duration::from_millis(10);
+
+/// The maximum length in bytes of a result that is sent within microseconds.
+const MAX_QUICK: usize = 64 << 10;
 
 impl Submitted {
     fn fuel_meter(&self) -> FuelMeter {
@@ -119,12 +123,19 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
     let stored = accepted.request.body.clone();
     let task = if stored == Body::Inline {
         match submit(inner, &accepted, body) {
-            Ok(submitted) => inner.runtime.spawn(answer(Arc::clone(inner), accepted, submitted)),
+            Ok(submitted @ Submitted::Call(_)) => CallTask::start_direct(
+                &inner.runtime,
+                answer(Arc::clone(inner), accepted, submitted),
+            ),
+            Ok(submitted @ Submitted::Stream(_)) => {
+                let task = inner.runtime.spawn(answer(Arc::clone(inner), accepted, submitted));
+                CallTask::Runtime(task.abort_handle())
+            }
             Err(refusal) => return withdraw(inner, inbox, refusal),
         }
     } else {
         let inner = Arc::clone(inner);
-        inner.runtime.clone().spawn(async move {
+        let task = inner.runtime.clone().spawn(async move {
             let reading = inner.payloads.read(&stored, body);
             let limit = remaining(&inner, &accepted.request);
             let refusal = match tokio::time::timeout(limit, reading).await {
@@ -142,9 +153,10 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
                 },
             };
             withdraw(&inner, accepted.inbox, refusal);
-        })
+        });
+        CallTask::Runtime(task.abort_handle())
     };
-    inner.running.set_task(&inbox, task.abort_handle());
+    inner.running.set_task(&inbox, task);
 }
 
 /// Submits a call to the pool, if it still has the definition.
@@ -293,6 +305,10 @@ async fn result(
         },
         other => return unsendable(format!("unknown form: {other:?}")),
     };
+    if body.len() > MAX_QUICK {
+        // This may be the thread of the worker. From here on, the runtime continues.
+        tokio::task::yield_now().await;
+    }
     let mut head = Reply::new(accepted.definition.into(), reply.metadata.worker_id.into());
     (head.fuel_used, head.items) = (reply.metadata.fuel_used, items);
     if inner.payloads.fits(body.len()) {

@@ -1,6 +1,7 @@
 //! A process that runs functions for others.
 
 mod backend;
+mod call_task;
 mod calls;
 mod join;
 mod namesake;

@@ -7,12 +7,12 @@
 //! | a call is cancelled: its task is aborted, and with it the guest | the task that reads messages |
 //! | credit is added | the same |
 
+use super::call_task::CallTask;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
 use wpc_host::FuelMeter;
 
 /// How long an answer is kept for a caller that may have missed it, and how many bytes all of them may have.
@@ -34,7 +34,7 @@ struct State {
 #[derive(Debug)]
 struct Call {
     /// Set before the next message is read, unless the call has ended already.
-    task: Option<AbortHandle>,
+    task: Option<CallTask>,
     /// Set once a metered call was submitted.
     fuel: Option<FuelMeter>,
     credit: Option<Arc<Credit>>,
@@ -114,9 +114,10 @@ impl Running {
     }
 
     /// Sets the task of a call, unless the call has ended already: its task may still be sending the answer.
-    pub(crate) fn set_task(&self, inbox: &str, task: AbortHandle) {
-        if let Some(call) = self.state().calls.get_mut(inbox) {
-            call.task = Some(task);
+    pub(crate) fn set_task(&self, inbox: &str, task: CallTask) {
+        match self.state().calls.get_mut(inbox) {
+            Some(call) => call.task = Some(task),
+            None => task.detach(),
         }
     }
 
@@ -130,8 +131,13 @@ impl Running {
     /// Removes a call that ended, and keeps its answer.
     pub(crate) fn end(&self, inbox: &str, message: &Bytes, now: Instant) {
         let mut state = self.state();
-        state.calls.remove(inbox);
+        let ended = state.calls.remove(inbox);
         state.keep(inbox, message, now);
+        drop(state);
+        // It may still be sending the answer.
+        if let Some(task) = ended.and_then(|call| call.task) {
+            task.detach();
+        }
     }
 
     /// Keeps the answer to a call that was not added.
@@ -144,7 +150,7 @@ impl Running {
         let call = self.state().calls.remove(inbox)?;
         // Outside of the lock: the task's values are dropped.
         if let Some(task) = call.task {
-            task.abort();
+            task.cancel();
         }
         call.fuel
     }
@@ -224,13 +230,13 @@ mod tests {
         let start = || tokio::spawn(std::future::pending::<()>());
         running.add("cancelled", None);
         let task = start();
-        running.set_task("cancelled", task.abort_handle());
+        running.set_task("cancelled", CallTask::Runtime(task.abort_handle()));
         running.cancel("cancelled");
         assert!(task.await.unwrap_err().is_cancelled());
         running.add("ended", None);
         let task = start();
         running.end("ended", &Bytes::from_static(b"x"), now);
-        running.set_task("ended", task.abort_handle());
+        running.set_task("ended", CallTask::Runtime(task.abort_handle()));
         tokio::task::yield_now().await;
         assert!(!task.is_finished(), "it may still be sending the answer");
         assert_eq!(running.look_up("ended"), Known::Answered(Bytes::from_static(b"x")));

@@ -25,6 +25,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+/// The maximum length in bytes of a result whose conversion takes microseconds only.
+const MAX_QUICK: usize = 64 << 10;
+
+/// Is ready when it is polled again. The first poll may run on the worker's thread, if the waker polls the future. A large result must be
+/// converted elsewhere.
+async fn poll_again() {
+    let mut is_ready = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut is_ready, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Backend for WorkerProcedureCall {
     fn submit(
         &self,
@@ -45,6 +62,10 @@ impl Backend for WorkerProcedureCall {
         let answer = PendingCall::<()>::new(call).answer_encoded();
         let call = SubmittedCall::new(id, hash, async move {
             let Answer { value, metadata } = answer.await?;
+            let is_converted = matches!(format, ReplyFormat::Json | ReplyFormat::JsonText);
+            if is_converted && value.len() > MAX_QUICK {
+                poll_again().await;
+            }
             let value = match format {
                 ReplyFormat::Json => ReplyValue::Json(json::decode(&function, &value)?),
                 ReplyFormat::JsonText => {

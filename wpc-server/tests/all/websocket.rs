@@ -17,13 +17,13 @@ fn connect(server: &Running, query: &str) -> WebSocket<TcpStream> {
     try_connect(server, query).unwrap()
 }
 
-fn try_connect(server: &Running, query: &str) -> Result<WebSocket<TcpStream>, impl Debug> {
+fn try_connect(server: &Running, query: &str) -> Result<WebSocket<TcpStream>, Box<impl Debug>> {
     let address = server.url.strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
     let opened = tungstenite::client(format!("ws://{address}/rpc{query}"), stream);
-    opened.map(|(socket, _)| socket)
+    opened.map(|(socket, _)| socket).map_err(Box::new)
 }
 
 fn request(function: &str, params: &Value, id: &Value) -> String {
