@@ -33,6 +33,10 @@ const DELETE_ATTEMPTS: u32 = 15;
 const DELETE_DELAY: Duration = Duration::from_secs(1);
 const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// When an object that was not found is looked for again: the server that was asked may lag, or the message that stores the object may
+/// still be on its way because a server has failed.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
 /// The store of payloads of a cluster.
 pub(crate) struct Payloads {
     connection: Connection,
@@ -121,17 +125,22 @@ impl Payloads {
     /// Deletes an object, even if NATS cannot be reached for several seconds, for example while its servers elect a leader. An object that
     /// does not exist is ignored.
     pub(crate) async fn delete(&self, name: &str) {
+        let mut looks = LOOK_AGAIN.iter();
         for _ in 0..DELETE_ATTEMPTS {
             let deleting = async {
-                match self.store().await.ok()?.delete(name).await {
-                    Err(error) if error.kind() != DeleteErrorKind::NotFound => None,
-                    _ => Some(()),
-                }
+                let store = self.store().await.ok()?;
+                Some(store.delete(name).await.map_err(|error| error.kind()))
             };
-            match tokio::time::timeout(DELETE_TIMEOUT, deleting).await {
-                Ok(Some(())) => return,
-                Ok(None) | Err(_) => tokio::time::sleep(DELETE_DELAY).await,
-            }
+            let deleted = tokio::time::timeout(DELETE_TIMEOUT, deleting).await;
+            let delay = match deleted.ok().flatten() {
+                Some(Ok(())) => return,
+                Some(Err(DeleteErrorKind::NotFound)) => match looks.next() {
+                    Some(delay) => *delay,
+                    None => return,
+                },
+                Some(Err(_)) | None => DELETE_DELAY,
+            };
+            tokio::time::sleep(delay).await;
         }
     }
 }
