@@ -10,7 +10,8 @@
 //! * Calls of pure functions succeed whichever node fails, and whichever of three NATS servers.
 //! * A node that ends after SIGTERM loses no call.
 //! * No guest starts after its deadline.
-//! * At the end every node runs the active revision, no call is in flight, and no large argument or result is stored.
+//! * At the end every node runs the active revision, and no call is in flight. No large argument or result is stored, apart from results of
+//!   nodes that were killed, and from arguments that were being stored when a NATS server was killed.
 
 mod callers;
 mod faults;
@@ -349,15 +350,19 @@ async fn check_end(scene: &Scene) -> Result<()> {
         ensure!(value == Some(expected), "{value:?} was returned, not {expected}");
     }
     let urls = scene.servers().urls().to_owned();
-    // A node that has ended leaves the results that their callers did not read.
+    // A node that has ended leaves the results that their callers did not read. Arguments can arrive after they were deleted if a server
+    // failed meanwhile.
     let ended = scene.faults.count(Fault::Killed) + scene.faults.count(Fault::Drained);
-    eventually("no large argument or result is stored", async || {
+    let server_failures = scene.faults.count(Fault::Server);
+    let stored = eventually("no large argument or result is stored", async || {
         let stored = stored_payloads(&urls).await?;
         let results = stored.iter().filter(|name| name.ends_with(".result")).count();
-        ensure!(results <= ended * nodes::CALLS && results == stored.len(), "{stored:?}");
-        Ok(())
+        let arguments = stored.len() - results;
+        ensure!(results <= ended * nodes::CALLS && arguments <= server_failures, "{stored:?}");
+        Ok(stored.len())
     })
     .await?;
+    println!("{stored} large arguments and results are left for the servers to delete");
     scene.nodes().end()?;
     let calls = scene.calls();
     scene.log.check_starts("which is not pure", 1, &calls.once)?;
