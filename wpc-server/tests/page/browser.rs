@@ -2,6 +2,7 @@
 //! MPL, and the few commands that the tests need are requests with JSON.
 
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,30 @@ pub(crate) mod key {
     pub(crate) const DOWN: &str = "\u{e015}";
 }
 
+/// Starts ChromeDriver at a free port. It chooses a port for IPv4, and ends if another process has the same port for IPv6. Then it is started
+/// again.
+fn start_driver(program: &OsStr) -> std::io::Result<(Child, u16)> {
+    for _ in 0..20 {
+        let mut driver = Command::new(program)
+            .args(["--port=0", "--log-level=SEVERE"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("successfully on port ")?;
+            rest.trim_end_matches('.').parse::<u16>().ok()
+        });
+        if let Some(port) = port {
+            // ChromeDriver would block if the rest of its output were not read.
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok((driver, port));
+        }
+        driver.wait()?;
+    }
+    Err(std::io::Error::other("it ends without printing its port"))
+}
+
 impl Browser {
     /// Starts a browser; `None` if this machine has none.
     pub(crate) fn start() -> Option<Self> {
@@ -40,30 +65,14 @@ impl Browser {
     pub(crate) fn with_window(width: u32, height: u32) -> Option<Self> {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let program = std::env::var_os("CHROMEDRIVER").unwrap_or_else(|| "chromedriver".into());
-        let started = Command::new(&program)
-            .args(["--port=0", "--log-level=SEVERE"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut driver = match started {
-            Ok(driver) => driver,
+        let (driver, port) = match start_driver(&program) {
+            Ok(started) => started,
             Err(error) if std::env::var_os("WPC_EVERY_BROWSER").is_none() => {
                 eprintln!("skipped: no ChromeDriver: {error}");
                 return None;
             }
             Err(error) => panic!("failed to start {}: {error}", program.display()),
         };
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let (_, rest) = line.split_once("successfully on port ")?;
-                rest.trim_end_matches('.').parse::<u16>().ok()
-            })
-            .expect("ChromeDriver prints its port");
-        // ChromeDriver would block if the rest of its output were not read.
-        std::thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
