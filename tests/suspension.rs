@@ -160,7 +160,7 @@ fn suspended_calls_of_an_unresponsive_worker_are_answered() {
     let wpc = pool_with(1, options);
     let gate = define_gate(&wpc);
     wpc.define_worker_function("f", calls_h()).unwrap();
-    // The worker is lost if it does not react after this limit.
+    // The worker is unresponsive if it does not react after this limit.
     let limits = Limits::default().timeout(Duration::from_millis(1));
     let (release, running) = define_blocking(&wpc, "stuck", limits);
     let calls = submit(&wpc, 3);

@@ -58,7 +58,9 @@ impl Outgoing {
             }
         };
         let mut request = Request::new(0, name);
-        request.limits_time = chosen.is_some();
+        // Otherwise the function's own limit applies, and reaching it is a failure of the function.
+        request.limits_time =
+            chosen.is_some_and(|chosen| chosen < own || !options.is_within_limits());
         request.within_limits = options.is_within_limits();
         request.arguments = arguments;
         request.result = match format {
@@ -114,4 +116,36 @@ fn json(function: &str, value: &impl serde::Serialize) -> Result<Vec<u8>, Error>
     serde_json::to_vec(value).map_err(|error| {
         Error::unreachable(function, format!("its arguments are not JSON: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wpc_host::{FunctionInformation, Sha256Hash};
+
+    #[test]
+    fn within_limits_a_longer_limit_of_the_caller_is_that_of_the_function() {
+        let information = FunctionInformation::new("f", FunctionHash::of(b""));
+        let mut target = DeployedFunction::new(information, Sha256Hash::of(b""));
+        target.time_limit = Some(Duration::from_secs(1));
+        for (chosen, within, limit, is_callers) in [
+            (None, false, 1000, false),
+            (Some(5000), false, 5000, true),
+            (Some(5000), true, 1000, false),
+            (Some(1000), true, 1000, false),
+            (Some(500), true, 500, true),
+        ] {
+            let mut options = CallOptions::new();
+            if let Some(chosen) = chosen {
+                options = options.timeout(Duration::from_millis(chosen));
+            }
+            if within {
+                options = options.within_limits();
+            }
+            let arguments = CallArguments::Bytes(Vec::new());
+            let outgoing = Outgoing::new(&target, arguments, ReplyFormat::Bytes, &options).unwrap();
+            assert_eq!(outgoing.limit, Duration::from_millis(limit), "{chosen:?} {within}");
+            assert_eq!(outgoing.request.limits_time, is_callers, "{chosen:?} {within}");
+        }
+    }
 }

@@ -266,6 +266,10 @@ async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
     if let Some(fuel) = unknown {
         report_fuel(&inner, accepted.inbox, fuel).await;
     }
+    if Arc::strong_count(&inner) == 1 {
+        // The node was dropped. This thread may be a worker of its pool, which cannot wait for its own end.
+        inner.runtime.clone().spawn(async move { drop(inner) });
+    }
 }
 
 /// Reports the fuel of a call that has ended, when its guest has stopped. The caller waits just as long for it.
@@ -390,7 +394,7 @@ fn too_late(function: &str, what: &str) -> Error {
 }
 
 /// Takes a message of a caller about its calls.
-pub(super) async fn control(inner: &Arc<Inner>, message: Received) {
+pub(super) fn control(inner: &Arc<Inner>, message: Received) {
     let control = match Control::decode(&message.payload) {
         Ok(control) => control,
         Err(error) => {
@@ -409,14 +413,20 @@ pub(super) async fn control(inner: &Arc<Inner>, message: Received) {
         }
         Control::Credit { inbox, items, bytes } => inner.running.add_credit(&inbox, items, bytes),
         Control::Ask { inboxes } => {
-            for inbox in inboxes.into_iter().filter(|inbox| inbox.starts_with("_INBOX")) {
-                let message = match inner.running.look_up(&inbox) {
-                    Known::Running => continue,
-                    Known::Answered(message) => message,
-                    Known::Unknown => Frame::UnknownCall.encode(&[]),
-                };
-                let _ = inner.connection.publish(inbox, message).await;
-            }
+            let inboxes = inboxes.into_iter().filter(|inbox| inbox.starts_with("_INBOX"));
+            let messages = inboxes.filter_map(|inbox| match inner.running.look_up(&inbox) {
+                Known::Running => None,
+                Known::Answered(message) => Some((inbox, message)),
+                Known::Unknown => Some((inbox, Frame::UnknownCall.encode(&[]))),
+            });
+            let messages: Vec<_> = messages.collect();
+            let connection = inner.connection.clone();
+            // Elsewhere, because the next messages must not wait until these are sent.
+            inner.runtime.spawn(async move {
+                for (inbox, message) in messages {
+                    let _ = connection.publish(inbox, message).await;
+                }
+            });
         }
     }
 }

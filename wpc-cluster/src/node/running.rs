@@ -18,6 +18,8 @@ use wpc_host::FuelMeter;
 /// How long an answer is kept for a caller that may have missed it, and how many bytes all of them may have.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(10);
 const MAX_KEPT_BYTES: usize = 32 << 20;
+/// What an answer takes apart from itself and the name of its inbox.
+const KEPT_OVERHEAD: usize = 256;
 
 /// The calls from other processes, by the inbox of their answers.
 #[derive(Debug, Default)]
@@ -26,13 +28,26 @@ pub(crate) struct Running(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     calls: HashMap<String, Call>,
+    /// How many of them run.
+    running: usize,
+    /// The answers that were sent, in their order.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
+    /// The number of answers that were sent.
+    answers: u64,
+}
+
+/// A call from another process.
+#[derive(Debug)]
+enum Call {
+    Running(RunningCall),
+    /// Its answer was sent, as the answer with this number.
+    Answered(Bytes, u64),
 }
 
 /// A call that runs.
 #[derive(Debug)]
-struct Call {
+struct RunningCall {
     /// Set before the next message is read, unless the call has ended already.
     task: Option<CallTask>,
     /// Set once a metered call was submitted.
@@ -44,7 +59,8 @@ struct Call {
 #[derive(Debug)]
 struct Kept {
     inbox: String,
-    message: Bytes,
+    number: u64,
+    bytes: usize,
     at: Instant,
 }
 
@@ -106,16 +122,18 @@ impl Running {
     /// Adds a call. Returns `false` if there is one with this inbox.
     pub(crate) fn add(&self, inbox: &str, credit: Option<Arc<Credit>>) -> bool {
         let mut state = self.state();
-        if state.calls.contains_key(inbox) {
+        if state.running(inbox).is_some() {
             return false;
         }
-        state.calls.insert(inbox.to_owned(), Call { task: None, fuel: None, credit });
+        let call = RunningCall { task: None, fuel: None, credit };
+        state.calls.insert(inbox.to_owned(), Call::Running(call));
+        state.running += 1;
         true
     }
 
     /// Sets the task of a call, unless the call has ended already: its task may still be sending the answer.
     pub(crate) fn set_task(&self, inbox: &str, task: CallTask) {
-        match self.state().calls.get_mut(inbox) {
+        match self.state().running(inbox) {
             Some(call) => call.task = Some(task),
             None => task.detach(),
         }
@@ -123,15 +141,15 @@ impl Running {
 
     /// Sets what reads the fuel of a call.
     pub(crate) fn set_fuel(&self, inbox: &str, fuel: FuelMeter) {
-        if let Some(call) = self.state().calls.get_mut(inbox) {
+        if let Some(call) = self.state().running(inbox) {
             call.fuel = Some(fuel);
         }
     }
 
-    /// Removes a call that ended, and keeps its answer.
+    /// Ends a call, and keeps its answer.
     pub(crate) fn end(&self, inbox: &str, message: &Bytes, now: Instant) {
         let mut state = self.state();
-        let ended = state.calls.remove(inbox);
+        let ended = state.remove(inbox);
         state.keep(inbox, message, now);
         drop(state);
         // It may still be sending the answer.
@@ -142,12 +160,16 @@ impl Running {
 
     /// Keeps the answer to a call that was not added.
     pub(crate) fn keep(&self, inbox: &str, message: &Bytes, now: Instant) {
-        self.state().keep(inbox, message, now);
+        let mut state = self.state();
+        // Its inbox may be that of another call.
+        if state.running(inbox).is_none() {
+            state.keep(inbox, message, now);
+        }
     }
 
     /// Cancels a call. Returns what reads its fuel, if it is metered.
     pub(crate) fn cancel(&self, inbox: &str) -> Option<FuelMeter> {
-        let call = self.state().calls.remove(inbox)?;
+        let call = self.state().remove(inbox)?;
         // Outside of the lock: the task's values are dropped.
         if let Some(task) = call.task {
             task.cancel();
@@ -155,42 +177,67 @@ impl Running {
         call.fuel
     }
 
+    /// Cancels all calls.
+    pub(crate) fn cancel_all(&self) {
+        let calls = std::mem::take(&mut *self.state()).calls;
+        for call in calls.into_values() {
+            if let Call::Running(RunningCall { task: Some(task), .. }) = call {
+                task.cancel();
+            }
+        }
+    }
+
     pub(crate) fn add_credit(&self, inbox: &str, items: u32, bytes: u32) {
-        if let Some(credit) = self.state().calls.get(inbox).and_then(|call| call.credit.as_ref()) {
+        if let Some(credit) = self.credit(inbox) {
             credit.add(items, bytes);
         }
     }
 
     /// What the stream of a call may send.
     pub(crate) fn credit(&self, inbox: &str) -> Option<Arc<Credit>> {
-        self.state().calls.get(inbox)?.credit.clone()
+        self.state().running(inbox)?.credit.clone()
     }
 
     /// The state of a call.
     pub(crate) fn look_up(&self, inbox: &str) -> Known {
-        let state = self.state();
-        if state.calls.contains_key(inbox) {
-            return Known::Running;
-        }
-        match state.kept.iter().rev().find(|kept| kept.inbox == inbox) {
-            Some(kept) => Known::Answered(kept.message.clone()),
+        match self.state().calls.get(inbox) {
+            Some(Call::Running(_)) => Known::Running,
+            Some(Call::Answered(message, _)) => Known::Answered(message.clone()),
             None => Known::Unknown,
         }
     }
 
     /// The number of calls that run.
     pub(crate) fn len(&self) -> usize {
-        self.state().calls.len()
+        self.state().running
     }
 }
 
 impl State {
+    fn running(&mut self, inbox: &str) -> Option<&mut RunningCall> {
+        match self.calls.get_mut(inbox)? {
+            Call::Running(call) => Some(call),
+            Call::Answered(..) => None,
+        }
+    }
+
+    /// Removes a call that runs.
+    fn remove(&mut self, inbox: &str) -> Option<RunningCall> {
+        self.running(inbox)?;
+        let Some(Call::Running(call)) = self.calls.remove(inbox) else { return None };
+        self.running -= 1;
+        Some(call)
+    }
+
     fn keep(&mut self, inbox: &str, message: &Bytes, now: Instant) {
         self.forget(now);
-        if message.len() <= MAX_KEPT_BYTES {
-            let (inbox, message) = (inbox.to_owned(), message.clone());
-            self.kept_bytes += message.len();
-            self.kept.push_back(Kept { inbox, message, at: now });
+        let bytes = message.len() + inbox.len() * 2 + KEPT_OVERHEAD;
+        if bytes <= MAX_KEPT_BYTES {
+            self.answers += 1;
+            let number = self.answers;
+            self.calls.insert(inbox.to_owned(), Call::Answered(message.clone(), number));
+            self.kept.push_back(Kept { inbox: inbox.to_owned(), number, bytes, at: now });
+            self.kept_bytes += bytes;
         }
     }
 
@@ -200,7 +247,13 @@ impl State {
             if !is_old && self.kept_bytes <= MAX_KEPT_BYTES {
                 return;
             }
-            self.kept_bytes -= oldest.message.len();
+            self.kept_bytes -= oldest.bytes;
+            // A later call may have the same inbox.
+            if let Some(Call::Answered(_, number)) = self.calls.get(&oldest.inbox)
+                && *number == oldest.number
+            {
+                self.calls.remove(&oldest.inbox);
+            }
             self.kept.pop_front();
         }
     }

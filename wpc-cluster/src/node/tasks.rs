@@ -4,6 +4,7 @@ use super::sync::State;
 use super::{Inner, Intake, calls};
 use crate::connection::{Received, Subscription};
 use futures::FutureExt as _;
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -35,6 +36,8 @@ pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
         inner.runtime.spawn(report_when_asked(Weak::clone(&weak), hellos)),
         inner.runtime.spawn(report_often(weak)),
     ];
+    // Not among those that end with the node.
+    inner.runtime.spawn(cancel_at_end(Arc::downgrade(inner)));
     // It is set once.
     let _ = inner.taking_calls.set(tasks[0].abort_handle());
     let mut running = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,14 +72,14 @@ struct Messages {
     controls: Subscription,
     /// The number of calls that were received.
     received: u64,
-    /// A message of a caller that is returned after the calls that arrived before it.
-    held: Option<Held>,
+    /// Messages of callers, each of which is returned after the calls that arrived before it.
+    held: VecDeque<Held>,
 }
 
 struct Held {
     control: Received,
-    /// The number of calls that were returned since it arrived.
-    calls: usize,
+    /// The number of received calls among which are all that arrived before it.
+    after: u64,
 }
 
 /// A message to a node.
@@ -86,47 +89,79 @@ enum Message {
 }
 
 /// The maximum number of calls that may wait in the subscription before a message of a caller: the capacity of the NATS client.
-const MAX_WAITING_CALLS: usize = 1 << 16;
+const MAX_WAITING_CALLS: u64 = 1 << 16;
+/// The maximum number of messages of callers that wait for calls.
+const MAX_HELD: usize = 4096;
 
 impl Messages {
     fn new(calls: Subscription, controls: Subscription) -> Self {
-        Self { calls, controls, received: 0, held: None }
+        Self { calls, controls, received: 0, held: VecDeque::new() }
     }
 
     /// The next message; `None` when the subscription to calls has ended. A message of a caller must not overtake its call, which the
     /// node would not know yet. The connection receives both in the order in which they were sent, but distributes them to two
     /// subscriptions.
     async fn next(&mut self) -> Option<Message> {
-        if self.held.is_none() {
+        loop {
+            while self.held.len() < MAX_HELD
+                && let Some(control) = ready(&mut self.controls)
+            {
+                self.hold(control);
+            }
+            if let Some(first) = self.held.front() {
+                if self.received < first.after
+                    && let Some(call) = ready(&mut self.calls)
+                {
+                    self.received += 1;
+                    return Some(Message::Call(call));
+                }
+                return self.held.pop_front().map(|held| Message::Control(held.control));
+            }
             tokio::select! {
                 biased;
-                Some(control) = self.controls.next() => {
-                    self.held = Some(Held { control, calls: 0 });
-                }
+                Some(control) = self.controls.next() => self.hold(control),
                 call = self.calls.next() => {
                     self.received += 1;
                     return call.map(Message::Call);
                 }
             }
         }
-        let mut held = self.held.take()?;
-        if held.calls < MAX_WAITING_CALLS
-            && let Some(Some(call)) = self.calls.next().now_or_never()
-        {
-            held.calls += 1;
-            self.held = Some(held);
-            self.received += 1;
-            return Some(Message::Call(call));
-        }
-        Some(Message::Control(held.control))
+    }
+
+    fn hold(&mut self, control: Received) {
+        let after = self.received + MAX_WAITING_CALLS;
+        self.held.push_back(Held { control, after });
     }
 }
 
-async fn handle(inner: &Arc<Inner>, message: Message) {
+/// A message that has arrived. Without the budget of the task, with which a message that has arrived could seem not to.
+fn ready(subscription: &mut Subscription) -> Option<Received> {
+    tokio::task::unconstrained(subscription.next()).now_or_never().flatten()
+}
+
+fn handle(inner: &Arc<Inner>, message: Message) {
     match message {
         Message::Call(call) => calls::take(inner, call),
-        Message::Control(control) => calls::control(inner, control).await,
+        Message::Control(control) => calls::control(inner, control),
     }
+}
+
+/// Cancels the calls of a node when the runtime has stopped. Their tasks would otherwise not notice that.
+struct CancelOnDrop(Weak<Inner>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.running.cancel_all();
+        }
+    }
+}
+
+/// Waits until the node is dropped, or the runtime stops.
+async fn cancel_at_end(inner: Weak<Inner>) {
+    let Some(mut intake) = inner.upgrade().map(|inner| inner.intake.subscribe()) else { return };
+    let _cancel = CancelOnDrop(inner);
+    while intake.changed().await.is_ok() {}
 }
 
 /// Takes calls until the node has left.
@@ -144,7 +179,7 @@ async fn read_calls(inner: Weak<Inner>, mut messages: Messages) {
             }
         };
         let (Some(message), Some(inner)) = (message, inner.upgrade()) else { return };
-        handle(&inner, message).await;
+        handle(&inner, message);
     }
     leave(&inner, &mut messages).await;
     let Some(node) = inner.upgrade() else { return };
@@ -170,7 +205,7 @@ async fn leave(inner: &Weak<Inner>, messages: &mut Messages) {
                 if let Message::Call(_) = message {
                     quiet_at = Instant::now() + interval;
                 }
-                handle(&node, message).await;
+                handle(&node, message);
             }
             Ok(None) => return,
             Err(_) if node.running.len() == 0 => break,
@@ -180,7 +215,7 @@ async fn leave(inner: &Weak<Inner>, messages: &mut Messages) {
     messages.calls.drain().await;
     while let Some(message) = messages.next().await {
         let Some(inner) = inner.upgrade() else { return };
-        handle(&inner, message).await;
+        handle(&inner, message);
     }
 }
 
@@ -200,7 +235,7 @@ pub(super) async fn left(inner: &Arc<Inner>) {
 async fn read_controls(inner: Weak<Inner>, mut controls: Subscription) {
     while let Some(message) = controls.next().await {
         let Some(inner) = inner.upgrade() else { return };
-        calls::control(&inner, message).await;
+        calls::control(&inner, message);
     }
 }
 

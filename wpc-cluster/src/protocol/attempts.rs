@@ -24,6 +24,8 @@ pub(crate) struct Attempts {
     busy: usize,
     /// The number of nodes of this round that do not have the definition: they, or this process, do not know the last activation yet.
     behind: usize,
+    /// Whether any round had such nodes.
+    was_behind: bool,
     /// The error of the last attempt whose outcome is not known.
     unknown: Option<String>,
 }
@@ -43,7 +45,7 @@ pub(crate) enum Next {
 const ABSENT_ROUNDS: u32 = 8;
 /// The same if a node answers that it does not have the definition, for about 2 s: nodes and callers learn of an activation at different
 /// times, and a node may have to prepare it again.
-const BEHIND_ROUNDS: u32 = 120;
+const BEHIND_ROUNDS: u32 = 20;
 /// The same for pure functions: for about 2 s, in which nodes that were connected to a failed server connect to another one.
 const PURE_ABSENT_ROUNDS: u32 = 120;
 /// How long a pure function waits for a lost connection of its own process, and how often it looks.
@@ -52,6 +54,11 @@ const RECONNECT_CHECK: Duration = Duration::from_millis(20);
 
 /// How many nodes that refuse a call are tried in a round.
 const MAX_REFUSALS: usize = 4;
+
+/// The pause after the first round, which doubles with each round, and its maximum without and with nodes that are behind.
+const PAUSE: Duration = Duration::from_micros(1200);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
+const MAX_BEHIND_PAUSE: Duration = Duration::from_millis(200);
 
 impl Attempts {
     pub(crate) fn new(function: &str, is_pure: bool, waits: bool) -> Self {
@@ -64,6 +71,7 @@ impl Attempts {
             absent_rounds: 0,
             busy: 0,
             behind: 0,
+            was_behind: false,
             unknown: None,
         }
     }
@@ -157,13 +165,15 @@ impl Attempts {
     pub(crate) fn none_left(&mut self, census: Census, jitter: f64) -> Next {
         let was_busy = std::mem::take(&mut self.busy) > 0;
         let is_behind = std::mem::take(&mut self.behind) > 0;
-        let is_retried = if was_busy {
+        self.was_behind |= is_behind;
+        // Nodes that are behind may have capacity soon.
+        let is_retried = if was_busy && !is_behind {
             self.busy_rounds += 1;
             self.waits
         } else {
             self.absent_rounds += 1;
             // A pure function whose node was lost waits for another one until its deadline.
-            let rounds = match (is_behind, self.is_pure) {
+            let rounds = match (self.was_behind, self.is_pure) {
                 (true, _) => BEHIND_ROUNDS,
                 (false, true) => PURE_ABSENT_ROUNDS,
                 (false, false) => ABSENT_ROUNDS,
@@ -175,9 +185,10 @@ impl Attempts {
         };
         if is_retried {
             self.tried.clear();
-            let round = self.busy_rounds.max(self.absent_rounds).min(6);
-            let longest = Duration::from_micros(600) * 2_u32.pow(round);
-            return Next::Wait(longest.min(Duration::from_millis(20)).mul_f64(0.5 + jitter / 2.0));
+            let rounds = self.busy_rounds.max(self.absent_rounds).clamp(1, 10);
+            let most = if is_behind { MAX_BEHIND_PAUSE } else { MAX_PAUSE };
+            let pause = (PAUSE * 2_u32.pow(rounds - 1)).min(most);
+            return Next::Wait(pause.mul_f64(0.5 + jitter / 2.0));
         }
         if was_busy {
             let text = format!(
@@ -270,12 +281,12 @@ mod tests {
             (Refusal::NotHere, ErrorCode::Unreachable),
         ] {
             let mut attempts = Attempts::new("f", false, false);
-            let mut rounds = 0;
+            let (mut rounds, mut waited) = (0, Duration::ZERO);
             let error = loop {
                 assert!(matches!(attempts.refused(node("a"), refusal.clone()), Next::Choose));
                 assert_eq!(attempts.tried(), [node("a")]);
                 match attempts.none_left(Census::Complete, 0.5) {
-                    Next::Wait(delay) => assert!(delay <= Duration::from_millis(20)),
+                    Next::Wait(pause) => waited += pause,
                     other => break error(other),
                 }
                 rounds += 1;
@@ -286,8 +297,19 @@ mod tests {
                 _ => ABSENT_ROUNDS - 1,
             };
             assert_eq!(rounds, expected);
+            assert!(waited < Duration::from_secs(3), "{waited:?}");
             assert_eq!((error.code(), error.outcome()), (code, CallOutcome::NotStarted));
         }
+    }
+
+    #[test]
+    fn a_call_waits_for_nodes_that_are_behind_although_another_one_is_busy() {
+        let mut attempts = Attempts::new("f", false, false);
+        attempts.refused(node("a"), Refusal::NotHere);
+        attempts.refused(node("b"), Refusal::Busy);
+        assert!(matches!(attempts.none_left(Census::Complete, 0.5), Next::Wait(_)));
+        attempts.refused(node("a"), Refusal::Busy);
+        assert_eq!(error(attempts.none_left(Census::Complete, 0.5)).code(), ErrorCode::Saturated);
     }
 
     #[test]

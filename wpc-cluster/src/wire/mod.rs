@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 
 /// The version of the form of all messages.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Why a message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]

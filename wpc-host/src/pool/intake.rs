@@ -412,7 +412,8 @@ fn check_each<'a>(
     let invalid = |problem: &str| {
         Err(Error::InvalidCallOptions { function: name(), problem: problem.to_owned() })
     };
-    if options.timeout.is_some_and(|limit| limit.is_zero() || limit > MAX_DURATION) {
+    let is_too_long = |limit: Duration| limit > MAX_DURATION && !options.within_limits;
+    if options.timeout.is_some_and(|limit| limit.is_zero() || is_too_long(limit)) {
         return invalid("`CallOptions::timeout` must be longer than zero and at most one year");
     }
     if options.fuel.is_some() && definition.limits.fuel.is_none() {
