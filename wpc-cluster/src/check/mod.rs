@@ -14,7 +14,7 @@ use crate::options::{ClusterOptions, Credentials, is_loopback};
 use crate::permissions::{Role, missing, stream};
 use crate::protocol::members::CENSUS;
 use crate::registry::Registry;
-use crate::wire::Heartbeat;
+use crate::wire::{Heartbeat, Stage};
 use answers::{StreamConfig, StreamInfo, User, UserInfo};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -286,7 +286,9 @@ impl Check {
         let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
         let reading = async {
             while let Some(message) = reports.next().await {
-                if let Ok(beat) = Heartbeat::decode(&message.payload) {
+                if let Ok(beat) = Heartbeat::decode(&message.payload)
+                    && beat.stage != Stage::Left
+                {
                     let node = message.subject.rsplit('.').next().unwrap_or_default();
                     found.entry(node.to_owned()).or_default().insert(beat.epoch);
                 }

@@ -196,7 +196,7 @@ impl Client {
             let beat = &member.beat;
             let state = match (member.presence, beat.stage) {
                 (Presence::Lost, _) => NodeState::Lost,
-                (Presence::Alive, Stage::Draining) => NodeState::Draining,
+                (Presence::Alive, Stage::Draining | Stage::Left) => NodeState::Draining,
                 (Presence::Alive, Stage::Serving) if beat.index == snapshot.index => {
                     NodeState::Ready
                 }

@@ -109,6 +109,10 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
                 tracing::warn!("node \"{name}\" has started again");
                 inner.pending.lose(&name, &format!("node \"{name}\" has started again"));
             }
+            Recorded::Left => {
+                tracing::info!("node \"{name}\" has left");
+                inner.pending.lose(&name, &format!("node \"{name}\" has left"));
+            }
             Recorded::Joined => tracing::info!("node \"{name}\" has joined"),
             // The nodes report it themselves.
             Recorded::Shared | Recorded::Known | Recorded::Ignored => {}

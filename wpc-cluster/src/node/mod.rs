@@ -75,6 +75,8 @@ enum Intake {
     Paused,
     /// It leaves.
     Closed,
+    /// It has left.
+    Left,
 }
 
 impl Intake {
@@ -83,6 +85,7 @@ impl Intake {
         match self {
             Self::Open => Stage::Serving,
             Self::Paused | Self::Closed => Stage::Draining,
+            Self::Left => Stage::Left,
         }
     }
 }
@@ -215,6 +218,11 @@ impl Node {
         self.0.intake.send_replace(Intake::Closed);
         tasks::report(&self.0).await;
         let has_left = tokio::time::timeout(timeout, tasks::left(&self.0)).await.is_ok();
+        if has_left {
+            // Other processes need not wait for reports, and do not report the node as lost.
+            self.0.intake.send_replace(Intake::Left);
+            tasks::report(&self.0).await;
+        }
         // Answers that were published are sent before this returns, if they can be sent.
         if self.0.connection.is_up() {
             self.0.connection.flush().await;

@@ -3,7 +3,7 @@
 use super::Inner;
 use crate::connection::{Link, Subscription};
 use crate::protocol::members::MISSED;
-use crate::wire::Heartbeat;
+use crate::wire::{Heartbeat, Stage};
 use bytes::Bytes;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -55,7 +55,8 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
         let Some(inner) = inner.upgrade() else { return };
         let Ok(beat) = Heartbeat::decode(&message.payload) else { continue };
         if beat.epoch != inner.epoch {
-            inner.namesake.0.send_replace(Some(Instant::now()));
+            let is_there = beat.stage != Stage::Left;
+            inner.namesake.0.send_replace(is_there.then(Instant::now));
         }
     }
 }

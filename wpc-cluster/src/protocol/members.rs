@@ -57,7 +57,9 @@ pub(crate) enum Recorded {
     Restarted,
     /// Two processes have the name. Each may still have its calls.
     Shared,
-    /// There are too many nodes.
+    /// The node has left.
+    Left,
+    /// There are too many nodes, or one has left that was not known.
     Ignored,
 }
 
@@ -109,6 +111,15 @@ impl Members {
 
     /// Records a report of a node.
     pub(crate) fn record(&mut self, name: NodeName, beat: Heartbeat, now: Instant) -> Recorded {
+        if beat.stage == Stage::Left {
+            let is_known =
+                self.nodes.get(&name).is_some_and(|known| known.beat.epoch == beat.epoch);
+            if !is_known {
+                return Recorded::Ignored;
+            }
+            self.nodes.remove(&name);
+            return Recorded::Left;
+        }
         let is_full = self.nodes.len() >= MAX_NODES;
         match self.nodes.entry(name) {
             std::collections::btree_map::Entry::Vacant(_) if is_full => Recorded::Ignored,
@@ -322,6 +333,24 @@ mod tests {
         }
         let share = counts[&name("large")];
         assert!((7900..=8100).contains(&share), "{share} of 10,000 to the node with 4/5");
+    }
+
+    #[test]
+    fn a_node_that_has_left_is_forgotten_and_not_lost() {
+        let now = Instant::now();
+        let mut members = Members::new(INTERVAL, 7);
+        let left = |epoch| {
+            let mut beat = beat(epoch, 1);
+            beat.stage = Stage::Left;
+            beat
+        };
+        members.record(name("a"), beat(1, 1), now);
+        assert_eq!(members.record(name("a"), left(2), now), Recorded::Ignored, "another process");
+        assert_eq!(members.record(name("a"), left(1), now), Recorded::Left);
+        assert_eq!(members.record(name("a"), left(1), now), Recorded::Ignored);
+        assert!(members.find_lost(Some(now), now + INTERVAL * 10).is_empty());
+        assert_eq!(members.iter().count(), 0);
+        assert_eq!(members.record(name("a"), beat(2, 1), now), Recorded::Joined);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Stage {
     Serving,
     /// It finishes its calls and accepts no others.
     Draining,
+    /// It has finished its calls, and its process ends.
+    Left,
 }
 
 /// The maximum lengths of texts.
