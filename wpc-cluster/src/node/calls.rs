@@ -28,7 +28,7 @@ enum Submitted {
 const FUEL_LOOKS: u32 = 1000;
 const FUEL_DELAY: Duration = Duration::from_millis(10);
 
-/// The maximum length in bytes of a result that is sent within microseconds.
+/// The maximum length in bytes of arguments that are converted, and of a result that is sent, within microseconds.
 const MAX_QUICK: usize = 64 << 10;
 
 impl Submitted {
@@ -121,7 +121,8 @@ fn accept(
 fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
     let inbox = accepted.inbox.clone();
     let stored = accepted.request.body.clone();
-    let task = if stored == Body::Inline {
+    let is_quick = body.len() <= MAX_QUICK || !accepted.request.arguments.is_json();
+    let task = if stored == Body::Inline && is_quick {
         match submit(inner, &accepted, body) {
             Ok(submitted @ Submitted::Call(_)) => CallTask::start_direct(
                 &inner.runtime,
@@ -134,15 +135,15 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
             Err(refusal) => return withdraw(inner, inbox, refusal),
         }
     } else {
-        let inner = Arc::clone(inner);
+        let (inner, own_inbox) = (Arc::clone(inner), inbox.clone());
         let task = inner.runtime.clone().spawn(async move {
             let reading = inner.payloads.read(&stored, body);
             let limit = remaining(&inner, &accepted.request);
             let refusal = match tokio::time::timeout(limit, reading).await {
                 Err(_) => Refusal::Expired,
                 Ok(Err(error)) => Refusal::Payload(error.to_string()),
-                Ok(Ok(body)) => match submit(&inner, &accepted, body) {
-                    Ok(submitted) => {
+                Ok(Ok(body)) => match submit_elsewhere(&inner, accepted, body).await {
+                    Ok((accepted, submitted)) => {
                         answer(Arc::clone(&inner), accepted, submitted).await;
                         if let Body::Stored { name, .. } = &stored {
                             inner.payloads.delete(name).await;
@@ -152,11 +153,25 @@ fn start(inner: &Arc<Inner>, accepted: Accepted, body: Bytes) {
                     Err(refusal) => refusal,
                 },
             };
-            withdraw(&inner, accepted.inbox, refusal);
+            withdraw(&inner, own_inbox, refusal);
         });
         CallTask::Runtime(task.abort_handle())
     };
     inner.running.set_task(&inbox, task);
+}
+
+/// Submits a call with large arguments. Their conversion can take long, and the threads of the runtime report the node meanwhile.
+async fn submit_elsewhere(
+    inner: &Arc<Inner>,
+    accepted: Accepted,
+    body: Bytes,
+) -> Result<(Accepted, Submitted), Refusal> {
+    let inner = Arc::clone(inner);
+    let submitting = tokio::task::spawn_blocking(move || {
+        submit(&inner, &accepted, body).map(|submitted| (accepted, submitted))
+    });
+    // The runtime stops, or the conversion has panicked.
+    submitting.await.unwrap_or_else(|error| Err(Refusal::Malformed(error.to_string())))
 }
 
 /// Submits a call to the pool, if it still has the definition.

@@ -48,6 +48,13 @@ pub enum ArgumentsForm {
     Bytes,
 }
 
+impl ArgumentsForm {
+    /// Whether it is JSON, which is converted.
+    pub(crate) const fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Named)
+    }
+}
+
 /// Where the body of a message is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
