@@ -110,7 +110,11 @@ fn a_call_that_waits_for_a_named_pipe_ends_at_its_limit_or_when_it_is_cancelled(
     cancelled(&"writing waits".repeat(100_000), &mut || pipe.read_exact(&mut [0]).unwrap());
     drop(pipe);
     no_worker_was_replaced(&wpc);
-    pipe = both_ends(&path);
+
+    // Another pipe: the helper thread may still write to the first one, and would fill it if it were opened again.
+    let folder = Folder::new("left-pipe-read");
+    let mut pipe = both_ends(&named_pipe(&folder));
+    let wpc = tools(&folder);
     let error = wpc.call_with::<String>("read_file", ("/data/pipe",), &limit).unwrap_err();
     assert_eq!(error.code().as_str(), "timeout");
     // Both ends are open and a byte arrives, whichever of these the helper thread waits for.
