@@ -353,6 +353,17 @@ impl CallOptions {
         self.timeout
     }
 
+    /// The time limit of a call whose definition allows `own`.
+    #[inline]
+    #[must_use]
+    pub fn time_limit(&self, own: Duration) -> Duration {
+        match self.timeout {
+            None => own,
+            Some(chosen) if self.within_limits => chosen.min(own),
+            Some(chosen) => chosen,
+        }
+    }
+
     /// What [`fuel`](Self::fuel) set.
     #[must_use]
     pub fn get_fuel(&self) -> Option<u64> {

@@ -43,11 +43,7 @@ impl Outgoing {
         let name = target.information.name.as_str();
         let chosen = options.get_timeout();
         let own = target.time_limit.unwrap_or(DEFAULT_LIMIT);
-        let limit = match chosen {
-            None => own,
-            Some(chosen) if options.is_within_limits() => chosen.min(own),
-            Some(chosen) => chosen,
-        };
+        let limit = options.time_limit(own);
         let (arguments, body) = match arguments {
             CallArguments::Positional(values) => (ArgumentsForm::Json, json(name, &values)?),
             CallArguments::Named(values) => (ArgumentsForm::Named, json(name, &values)?),

@@ -227,17 +227,7 @@ fn accept(
 /// The time limit of a call.
 #[inline]
 pub(crate) fn time_limit(pool: &Pool, definition: &Definition, options: &CallOptions) -> Duration {
-    chosen_limit(own_limit(pool, definition), options)
-}
-
-/// The time limit that results from the definition's own and the caller's.
-#[inline]
-fn chosen_limit(own: Duration, options: &CallOptions) -> Duration {
-    match options.timeout {
-        None => own,
-        Some(chosen) if options.within_limits => chosen.min(own),
-        Some(chosen) => chosen,
-    }
+    options.time_limit(own_limit(pool, definition))
 }
 
 /// The fuel of a call, if its caller limits it.
@@ -297,7 +287,7 @@ fn unshared_call(
 ) -> Call {
     let (id, name) = (CallId(pool.call_ids.next()), Arc::clone(&function.name));
     let own_limit = own_limit(pool, definition);
-    let time_limit = chosen_limit(own_limit, options);
+    let time_limit = options.time_limit(own_limit);
     let mut call = Call::new(id, name, definition.generation, time::now(), time_limit);
     call.own_limit = own_limit;
     call.context = options.context.clone();
