@@ -173,9 +173,9 @@ impl Attempts {
         } else {
             self.absent_rounds += 1;
             // A pure function whose node was lost waits for another one until its deadline.
-            let rounds = match (self.was_behind, self.is_pure) {
-                (true, _) => BEHIND_ROUNDS,
-                (false, true) => PURE_ABSENT_ROUNDS,
+            let rounds = match (self.is_pure, self.was_behind) {
+                (true, _) => PURE_ABSENT_ROUNDS,
+                (false, true) => BEHIND_ROUNDS,
                 (false, false) => ABSENT_ROUNDS,
             };
             self.absent_rounds < rounds
@@ -186,7 +186,7 @@ impl Attempts {
         if is_retried {
             self.tried.clear();
             let rounds = self.busy_rounds.max(self.absent_rounds).clamp(1, 10);
-            let most = if is_behind { MAX_BEHIND_PAUSE } else { MAX_PAUSE };
+            let most = if is_behind && !self.is_pure { MAX_BEHIND_PAUSE } else { MAX_PAUSE };
             let pause = (PAUSE * 2_u32.pow(rounds - 1)).min(most);
             return Next::Wait(pause.mul_f64(0.5 + jitter / 2.0));
         }
