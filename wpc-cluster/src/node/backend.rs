@@ -153,8 +153,7 @@ impl Backend for Node {
         let intake = if is_draining { Intake::Paused } else { Intake::Open };
         // A node that leaves does not return.
         let has_changed = inner.intake.send_if_modified(|current| {
-            let leaves = matches!(*current, Intake::Closed | Intake::Left);
-            let changes = !leaves && *current != intake;
+            let changes = !current.leaves() && *current != intake;
             if changes {
                 *current = intake;
             }

@@ -80,6 +80,11 @@ enum Intake {
 }
 
 impl Intake {
+    /// Whether the node leaves or has left, and does not return.
+    fn leaves(self) -> bool {
+        matches!(self, Self::Closed | Self::Left)
+    }
+
     /// What the node reports.
     fn stage(self) -> Stage {
         match self {

@@ -1,7 +1,7 @@
 //! The tasks of a node: calls, messages of callers, and reports.
 
 use super::sync::State;
-use super::{Inner, Intake, calls};
+use super::{Inner, calls};
 use crate::connection::{Received, Subscription};
 use futures::FutureExt as _;
 use std::collections::VecDeque;
@@ -171,7 +171,7 @@ async fn read_calls(inner: Weak<Inner>, mut messages: Messages) {
         let message = tokio::select! {
             biased;
             message = messages.next() => message,
-            changed = intake.wait_for(|intake| *intake == Intake::Closed) => {
+            changed = intake.wait_for(|intake| intake.leaves()) => {
                 if changed.is_err() {
                     return;
                 }
