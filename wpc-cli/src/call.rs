@@ -43,17 +43,25 @@ impl Arguments {
     /// Whether the function is defined by a server or a cluster.
     pub(crate) fn is_remote(&self) -> bool {
         #[cfg(feature = "cluster")]
-        if self.cluster.is_named() {
+        if self.is_of_cluster() {
             return true;
         }
         self.server.server.is_some()
+    }
+
+    /// Whether the function is defined by a cluster. One that only the environment variable names does not define the functions of
+    /// a file.
+    #[cfg(feature = "cluster")]
+    fn is_of_cluster(&self) -> bool {
+        let is_of_file = self.cluster.is_named_by_variable() && self.target.is_file();
+        self.server.server.is_none() && self.cluster.is_named() && !is_of_file
     }
 
     /// How the called function is defined.
     pub(crate) fn interface(&self) -> Interface {
         let local = self.target.interface(Caller::Call);
         #[cfg(feature = "cluster")]
-        if self.server.server.is_none() && self.cluster.is_named() {
+        if self.is_of_cluster() {
             return Interface { definition: Definition::Cluster, ..local };
         }
         local
@@ -66,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result
         return on_server(&client?, arguments, as_json);
     }
     #[cfg(feature = "cluster")]
-    if arguments.cluster.is_named() {
+    if arguments.is_of_cluster() {
         check_remote(arguments, "--cluster")?;
         return crate::cluster_call::run(&arguments.cluster, target, arguments.stream, as_json);
     }
@@ -152,7 +160,7 @@ fn end(wpc: WorkerProcedureCall) -> Result<(), Failure> {
 fn report_fuel(fuel_used: Option<u64>) {
     if let Some(fuel) = fuel_used {
         // The reader of standard error may be gone.
-        let _ = writeln!(anstream::stderr(), "fuel used: {fuel}");
+        terminal::note(&format!("fuel used: {fuel}"));
     }
 }
 
@@ -184,7 +192,7 @@ fn stream(
     }
     if !answer.value.is_null() {
         let result = text::escape_json(&answer.value.to_string());
-        let _ = writeln!(anstream::stderr(), "result: {result}");
+        terminal::note(&format!("result: {result}"));
     }
     report_fuel(answer.metadata.fuel_used);
     Ok(())

@@ -24,6 +24,11 @@ pub(crate) fn print((value, text): Found, as_json: bool) -> Result<(), Failure> 
     terminal::print(text.as_bytes())
 }
 
+/// Prints a list. If it is empty, a note goes to standard error.
+pub(crate) fn print_list(found: Found, none: &str, as_json: bool) -> Result<(), Failure> {
+    if as_json { print(found, as_json) } else { crate::history::print_list(&found.1, none) }
+}
+
 /// Runs a command with the registry of a cluster.
 fn run<F: Future<Output = Result<Found, Error>>>(
     arguments: &ClusterArguments,

@@ -123,8 +123,12 @@ fn report(node: &Node, as_json: bool) {
         let active = cluster.active_revision;
         let active =
             active.map_or_else(|| "nothing".to_owned(), |number| format!("revision {number}"));
-        let problem = node.obstacle().map(|obstacle| format!("\nnode {name}: {obstacle}"));
-        format!("node {name} has joined; {active} is active{}", problem.unwrap_or_default())
+        match node.obstacle() {
+            None => format!("node {name} has joined; {active} is active"),
+            Some(obstacle) => format!(
+                "node {name} serves its own clients; {active} is active; other processes cannot call it reliably: {obstacle}"
+            ),
+        }
     };
     // The reader of standard error may be gone.
     let _ = writeln!(std::io::stderr(), "{line}");

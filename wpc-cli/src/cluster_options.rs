@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use wpc_cluster::{ClusterOptions, Credentials, DevelopmentServer, UserKey};
 
+/// The environment variable of the cluster.
+const CLUSTER: &str = "WPC_CLUSTER";
+
 /// The cluster of a command.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[group(skip)]
 pub(crate) struct ClusterArguments {
     /// Use the cluster of the NATS servers at these addresses, separated by commas, such as `nats://127.0.0.1:4222`, or
     /// `tls://` for TLS. `dev` uses the server of this machine, and starts one if none runs.
-    #[arg(long, value_name = "URL", env = "WPC_CLUSTER", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = CLUSTER, hide_env_values = true)]
     pub(crate) cluster: Option<String>,
     /// The token for the NATS servers. Other users of the machine may see it in the list of processes; the environment variable
     /// hides it from them.
@@ -113,6 +116,11 @@ impl ClusterArguments {
     /// Whether a cluster was named.
     pub(crate) fn is_named(&self) -> bool {
         self.cluster.as_deref().is_some_and(|named| !named.is_empty())
+    }
+
+    /// Whether the environment variable names the same cluster.
+    pub(crate) fn is_named_by_variable(&self) -> bool {
+        self.cluster.is_some() && std::env::var(CLUSTER).ok() == self.cluster
     }
 
     /// The cluster, if the options name one. A server for development stores its data in `folder`, if one is given.

@@ -1,9 +1,9 @@
 //! Writes events of a pool as lines to standard error: guests' log lines, failures and restarts, with time, level,
 //! worker, call and function.
 
+use crate::terminal;
 use crate::text::escape;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use std::time::SystemTime;
 use wpc_host::{EventDetails, Severity, WorkerEvent};
 
@@ -64,7 +64,7 @@ pub(crate) fn lines(as_json: bool, level: Level) -> impl Fn(&WorkerEvent) + Send
     move |event| {
         if let Some(line) = line(event, as_json, level) {
             // The reader of standard error may be gone.
-            let _ = writeln!(anstream::stderr(), "{line}");
+            terminal::note(&line);
         }
     }
 }

@@ -59,7 +59,10 @@ pub(crate) fn history(arguments: &HistoryArguments, as_json: bool) -> Result<(),
             (None, None) => Listed::Last(arguments.limit as usize),
         };
         let found = cluster_deploy::history(&arguments.cluster, &listed)?;
-        return cluster_deploy::print(found, as_json);
+        return match listed {
+            Listed::Last(_) => cluster_deploy::print_list(found, NO_REVISION, as_json),
+            Listed::Manifest(_) | Listed::Changes(..) => cluster_deploy::print(found, as_json),
+        };
     }
     let client = arguments.server.required()?;
     let path = match (arguments.show, arguments.diff, arguments.from) {
@@ -84,6 +87,18 @@ pub(crate) fn history(arguments: &HistoryArguments, as_json: bool) -> Result<(),
         let revisions = answer["revisions"].as_array().into_iter().flatten();
         revisions.map(|revision| line(revision, &answer["active"])).collect()
     };
+    print_list(&text, NO_REVISION)
+}
+
+/// What is shown instead of an empty list.
+const NO_REVISION: &str = "nothing was deployed yet";
+const NO_FUNCTION: &str = "no function is defined";
+
+/// Prints a list. If it is empty, a note goes to standard error.
+pub(crate) fn print_list(text: &str, none: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        terminal::note(none);
+    }
     terminal::print(text.as_bytes())
 }
 
@@ -100,7 +115,8 @@ fn line(revision: &Value, active: &Value) -> String {
 pub(crate) fn list(arguments: &ListArguments, as_json: bool) -> Result<(), Failure> {
     #[cfg(feature = "cluster")]
     if arguments.server.server.is_none() && arguments.cluster.is_named() {
-        return cluster_deploy::print(cluster_deploy::list(&arguments.cluster)?, as_json);
+        let found = cluster_deploy::list(&arguments.cluster)?;
+        return cluster_deploy::print_list(found, NO_FUNCTION, as_json);
     }
     let client = arguments.server.required()?;
     let answer = client.json("GET", "/v1/functions", None)?;
@@ -119,5 +135,5 @@ pub(crate) fn list(arguments: &ListArguments, as_json: bool) -> Result<(), Failu
         shown + "\n"
     };
     let text: String = functions.iter().map(line).collect();
-    terminal::print(text.as_bytes())
+    print_list(&text, NO_FUNCTION)
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::target::{MAX_JSON, Target};
 use crate::{terminal, text};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 
 /// Calls the function, and prints its result as a local call does.
 pub(crate) fn run(client: &Client, target: &Target, as_json: bool) -> Result<(), Failure> {
@@ -92,6 +92,6 @@ fn unexpected(client: &Client) -> Failure {
 pub(crate) fn report(name: &str, value: Option<Value>) {
     if let Some(value) = value.filter(|value| !value.is_null()) {
         let value = text::escape_json(&value.to_string());
-        let _ = writeln!(anstream::stderr(), "{name}: {value}");
+        terminal::note(&format!("{name}: {value}"));
     }
 }

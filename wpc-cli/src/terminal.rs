@@ -20,6 +20,11 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
         })
 }
 
+/// Writes a line to standard error, whose reader may be gone.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
 fn failure(error: impl std::fmt::Display) -> Failure {
     Failure::environment(format!("standard output: {error}"))
 }

@@ -101,20 +101,10 @@ impl Error {
         let is_tls =
             ["certificate", "Certificate", "tls", "TLS"].iter().any(|word| text.contains(word));
         let reason = match error.kind() {
-            ConnectErrorKind::AuthorizationViolation
-                if options.effective_credentials() == Credentials::None
-                    && options.certificate.is_none() =>
-            {
-                "the server requires credentials, and none were passed; pass the seed of an nkey with `--cluster-nkey`, a credentials \
-                 file with `--cluster-credentials`, or a token with `--cluster-token`"
-                    .to_owned()
-            }
-            ConnectErrorKind::AuthorizationViolation => {
-                "the server refused the credentials; compare the token, the password or the nkey with its configuration"
-                    .to_owned()
-            }
+            ConnectErrorKind::AuthorizationViolation => return Self::refused_credentials(options),
             ConnectErrorKind::Authentication => {
-                "the credentials cannot be used; the seed of an nkey of a user starts with `SU`".to_owned()
+                "the credentials cannot be used; the seed of an nkey of a user starts with `SU`"
+                    .to_owned()
             }
             ConnectErrorKind::ServerParse => {
                 format!("{text}; an address is such as `nats://127.0.0.1:4222`")
@@ -126,6 +116,18 @@ impl Error {
             _ => text,
         };
         Self::Connect { servers: options.reported_servers(), reason }
+    }
+
+    /// The error of a server that refuses the credentials in these options.
+    pub(crate) fn refused_credentials(options: &ClusterOptions) -> Self {
+        let has_none = options.effective_credentials() == Credentials::None;
+        let reason = if has_none && options.certificate.is_none() {
+            "the server requires credentials, and none were passed; pass the seed of an nkey with `--cluster-nkey`, a credentials file with \
+             `--cluster-credentials`, or a token with `--cluster-token`"
+        } else {
+            "the server refused the credentials; compare the token, the password or the nkey with its configuration"
+        };
+        Self::Connect { servers: options.reported_servers(), reason: reason.to_owned() }
     }
 }
 

@@ -113,22 +113,22 @@ impl Names {
         self.control_of("*")
     }
 
-    /// The reports of a node: see [`Heartbeat`](crate::wire::Heartbeat).
-    pub(crate) fn beat(&self, node: &NodeName) -> String {
-        self.beat_of(node.as_str())
+    /// The heartbeats of a node: see [`Heartbeat`](crate::wire::Heartbeat).
+    pub(crate) fn heartbeat(&self, node: &NodeName) -> String {
+        self.heartbeat_of(node.as_str())
     }
 
     /// The same; `*` stands for any node.
-    pub(crate) fn beat_of(&self, node: &str) -> String {
+    pub(crate) fn heartbeat_of(&self, node: &str) -> String {
         format!("{}.beat.{node}", self.prefix)
     }
 
-    /// The reports of all nodes.
-    pub(crate) fn beats(&self) -> String {
-        self.beat_of("*")
+    /// The heartbeats of all nodes.
+    pub(crate) fn heartbeats(&self) -> String {
+        self.heartbeat_of("*")
     }
 
-    /// Asks all nodes for a report.
+    /// Asks all nodes for a heartbeat.
     pub(crate) fn hello(&self) -> String {
         format!("{}.hello", self.prefix)
     }
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(names.call(&node, definition), format!("shop.v1.call.n1.{definition}"));
         assert_eq!(names.calls(&node), "shop.v1.call.n1.*");
         assert_eq!(names.control(&node), "shop.v1.node.n1");
-        assert_eq!(names.beat(&node), "shop.v1.beat.n1");
+        assert_eq!(names.heartbeat(&node), "shop.v1.beat.n1");
         assert_eq!(names.registry(), "shop_registry");
         let violation =
             format!("Permissions Violation for Publish to \"{}\"", names.call(&node, definition));

@@ -37,9 +37,9 @@ pub struct ClusterOptions {
     /// signed. Pass the same ones to all processes of a cluster. A deployer signs with its nkey. Default: none, and everything
     /// is accepted.
     pub deployers: Vec<String>,
-    /// How often a node reports its state, and how often others expect it. The same in the whole cluster. A node that misses
-    /// three reports is lost. Between 50 ms and 10 s. Default 300 ms.
-    pub report_interval: Duration,
+    /// How often a node sends a heartbeat with its state, and how often others expect one. The same in the whole cluster. A node
+    /// without three heartbeats is lost. Between 50 ms and 10 s. Default 300 ms.
+    pub heartbeat_interval: Duration,
     /// The maximum size of arguments and results in bytes that are stored as objects because they are too large for a message.
     /// Default 64 MiB.
     pub max_payload: usize,
@@ -61,7 +61,7 @@ impl fmt::Debug for ClusterOptions {
             .field("certificate", &self.certificate)
             .field("inbox", &self.inbox)
             .field("deployers", &self.deployers)
-            .field("report_interval", &self.report_interval)
+            .field("heartbeat_interval", &self.heartbeat_interval)
             .field("max_payload", &self.max_payload)
             .field("connect_timeout", &self.connect_timeout)
             .finish()
@@ -110,7 +110,7 @@ impl ClusterOptions {
             certificate: None,
             inbox: "_INBOX".to_owned(),
             deployers: Vec::new(),
-            report_interval: Duration::from_millis(300),
+            heartbeat_interval: Duration::from_millis(300),
             max_payload: 64 << 20,
             replicas: 1,
             connect_timeout: Duration::from_secs(5),
@@ -124,13 +124,13 @@ impl ClusterOptions {
 
     /// The addresses without users and passwords.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        self.servers.iter().map(|server| split(server).0).collect()
+        self.servers.iter().map(|server| split_credentials(server).0).collect()
     }
 
     /// With what to authenticate: the credentials, or those of the first address that has any.
     pub(crate) fn effective_credentials(&self) -> Credentials {
         let of_addresses = || {
-            let found = self.servers.iter().find_map(|server| split(server).1)?;
+            let found = self.servers.iter().find_map(|server| split_credentials(server).1)?;
             Some(match found.split_once(':') {
                 Some((user, password)) => Credentials::Password(decoded(user), decoded(password)),
                 None => Credentials::Token(decoded(found)),
@@ -213,18 +213,18 @@ impl ClusterOptions {
             ));
         }
         let interval = Duration::from_millis(50)..=Duration::from_secs(10);
-        if !interval.contains(&self.report_interval) {
+        if !interval.contains(&self.heartbeat_interval) {
             return invalid(format!(
-                "invalid report interval {:?}: it must be between 50 ms and 10 s",
-                self.report_interval
+                "invalid heartbeat interval {:?}: it must be between 50 ms and 10 s",
+                self.heartbeat_interval
             ));
         }
         Ok(())
     }
 }
 
-/// An address without what identifies the user, and that.
-fn split(server: &str) -> (String, Option<&str>) {
+/// Splits an address into the address without credentials, and the credentials, if it has any.
+fn split_credentials(server: &str) -> (String, Option<&str>) {
     let (scheme, rest) = match server.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), server),
@@ -276,7 +276,7 @@ mod tests {
             ("inbox", |options| options.inbox = "_INBOX.>".to_owned()),
             ("deployer", |options| options.deployers.push("ada".to_owned())),
             ("replicas", |options| options.replicas = 2),
-            ("interval", |options| options.report_interval = Duration::ZERO),
+            ("interval", |options| options.heartbeat_interval = Duration::ZERO),
         ];
         for (name, change) in changes {
             let mut options = valid.clone();

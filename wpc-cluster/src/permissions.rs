@@ -41,7 +41,7 @@ impl Role {
     pub(crate) fn subjects(&self, names: &Names, inbox: &str) -> Subjects {
         let mut publish =
             vec![format!("{inbox}.>"), "$SYS.REQ.USER.INFO".to_owned(), names.hello()];
-        let mut subscribe = vec![format!("{inbox}.>"), names.beats()];
+        let mut subscribe = vec![format!("{inbox}.>"), names.heartbeats()];
         let (registry, staging) = (stream("KV", &names.registry()), stream("KV", &names.staging()));
         let objects = stream("OBJ", &names.objects());
         let payloads = stream("OBJ", &names.payloads());
@@ -67,7 +67,7 @@ impl Role {
                 publish[0] = "_INBOX.>".to_owned();
                 calls(&mut publish);
                 stores(&mut publish);
-                publish.push(names.beat_of(node));
+                publish.push(names.heartbeat_of(node));
                 publish.push(format!("$KV.{}.report.*.*.{node}", names.staging()));
                 publish.push(format!("$O.{}.>", names.objects()));
                 publish.push(format!("$JS.API.STREAM.PURGE.{objects}"));
@@ -77,7 +77,7 @@ impl Role {
             }
             Self::Deployer => {
                 publish.push(format!("$KV.{}.>", names.registry()));
-                publish.push(format!("$KV.{}.wanted.>", names.staging()));
+                publish.push(format!("$KV.{}.prepare.>", names.staging()));
                 publish.push(format!("$O.{}.>", names.objects()));
                 publish.push(format!("$JS.API.STREAM.PURGE.{objects}"));
                 publish.push("$JS.API.INFO".to_owned());

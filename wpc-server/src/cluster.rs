@@ -73,7 +73,7 @@ pub(crate) struct NodeEntry<'a> {
     calls_in_flight: usize,
     calls_accepted: u64,
     calls_refused: u64,
-    last_report_seconds: f64,
+    last_heartbeat_seconds: f64,
     problem: &'a str,
 }
 
@@ -90,7 +90,7 @@ impl<'a> From<&'a NodeInformation> for NodeEntry<'a> {
             calls_accepted: node.calls_accepted,
             calls_refused: node.calls_refused,
             // A report takes about a millisecond through the network, so a higher precision would have no meaning.
-            last_report_seconds: node.last_report.as_millis() as f64 / 1e3,
+            last_heartbeat_seconds: node.last_heartbeat.as_millis() as f64 / 1e3,
             problem: &node.problem,
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn router_of(application: Application, plane: Plane) -> axum::Router 
         .fallback(not_found)
         // For all routes above; axum adds the header `Allow`.
         .method_not_allowed_fallback(method_not_allowed)
-        // A single layer of the router, because each layer costs two allocations. Requests that the guard refuses are observed
+        // A single layer of the router, because each layer costs two allocations. Requests that the gate refuses are observed
         // too.
         .layer((
             Observation(application.clone()),

@@ -18,7 +18,7 @@ fuzz_target!(|message: &[u8]| {
     if let Ok(control) = Control::decode(&message) {
         assert_eq!(Control::decode(&control.encode()), Ok(control));
     }
-    if let Ok(beat) = Heartbeat::decode(&message) {
-        assert_eq!(Heartbeat::decode(&beat.encode()), Ok(beat));
+    if let Ok(heartbeat) = Heartbeat::decode(&message) {
+        assert_eq!(Heartbeat::decode(&heartbeat.encode()), Ok(heartbeat));
     }
 });

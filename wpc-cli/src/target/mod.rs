@@ -28,13 +28,8 @@ pub(crate) struct Target {
     #[arg(index = 1)]
     file: PathBuf,
     /// The export to call, as listed by `wpc inspect`; with a manifest, the function's name in it.
-    #[arg(
-        index = 2,
-        required_unless_present = "manifest",
-        default_value = "",
-        hide_default_value = true
-    )]
-    function: String,
+    #[arg(index = 2, required_unless_present = "manifest")]
+    function: Option<String>,
     /// The arguments as JSON; strings need no quotes. `@FILE` reads a file: its bytes for `Vec<u8>`, its JSON for
     /// other types except strings. `@-` reads standard input.
     #[arg(index = 3, allow_negative_numbers = true)]
@@ -73,25 +68,44 @@ impl Target {
             }
             return;
         }
-        let function = self.file.to_string_lossy().into_owned();
-        let first = std::mem::replace(&mut self.function, function);
-        if !first.is_empty() {
-            self.arguments.insert(0, first);
-        }
+        self.shift_positions();
     }
 
     /// Assigns the positional arguments of a call to a server: the first one is the function instead of the file.
     pub(crate) fn resolve_server_positions(&mut self) {
+        self.shift_positions();
+    }
+
+    /// Makes the first positional argument the function, and the second one the first argument of the call.
+    fn shift_positions(&mut self) {
         let function = self.file.to_string_lossy().into_owned();
-        let first = std::mem::replace(&mut self.function, function);
-        if !first.is_empty() {
+        if let Some(first) = self.function.replace(function) {
             self.arguments.insert(0, first);
         }
+    }
+
+    /// The name of the function; empty if none was given.
+    fn function(&self) -> &str {
+        self.function.as_deref().unwrap_or_default()
     }
 
     /// The module's file as the command line names it.
     pub(crate) fn file(&self) -> std::path::Display<'_> {
         self.file.display()
+    }
+
+    /// Whether a module or a manifest was given.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn is_file(&self) -> bool {
+        let is_module = self
+            .file
+            .extension()
+            .is_some_and(|extension| extension == "wasm" || extension == "wat");
+        let is_input = self.file.as_os_str() == STANDARD_INPUT;
+        self.manifest.is_some()
+            || is_input
+            || Source::is_at(&self.file)
+            || is_module && self.file.exists()
     }
 
     /// Whether neither a manifest nor an existing file was given.
@@ -115,11 +129,11 @@ impl Target {
                 "{option} cannot be combined with --server or --cluster, which have their own definitions"
             )));
         }
-        if !wpc_abi::names::is_valid(&self.function) {
-            let name = &self.function;
+        if !wpc_abi::names::is_valid(self.function()) {
+            let name = self.function();
             return Err(Failure::usage(format!("{name:?} is not a valid name of a function")));
         }
-        Ok(&self.function)
+        Ok(self.function())
     }
 
     /// The options of a call to a server, as its query.
@@ -187,7 +201,7 @@ impl Target {
         }
         let source = Source::read(manifest)?;
         let mut manifest = source.parse()?;
-        manifest.keep_function(&self.function);
+        manifest.keep_function(self.function());
         manifest.accept_outstanding(outstanding);
         let deployment = Deployment::open(&source, &manifest, cache.setup()?.on_event(listener))?;
         let wpc = deployment.pool().clone();
@@ -198,9 +212,9 @@ impl Target {
         wpc.start_workers(self.workers.into())?;
         let functions = wpc.get_remote_functions();
         let mut names = functions.iter().map(|function| function.name.as_str());
-        if names.clone().all(|name| name != self.function) {
-            let error = Error::function_not_defined(&self.function);
-            return Err(match nearest(&self.function, &mut names) {
+        if names.clone().all(|name| name != self.function()) {
+            let error = Error::function_not_defined(self.function());
+            return Err(match nearest(self.function(), &mut names) {
                 Some(nearest) => {
                     Failure::Misspelt { error: Box::new(error), nearest: nearest.to_owned() }
                 }
@@ -235,7 +249,7 @@ impl Target {
             declared.add(&module);
             dependencies.push((alias, grant::apply(module, &self.grants, false)?));
         }
-        let module = module_file::read(&self.file, &limits)?.export(&self.function).limits(limits);
+        let module = module_file::read(&self.file, &limits)?.export(self.function()).limits(limits);
         let module = grant::apply(module, &self.grants, self.is_program() && shows_output)?;
         declared.add(&module);
         for text in &self.constants {
@@ -269,12 +283,12 @@ impl Target {
 
     /// A valid function name derived from the export's name, which may be any string.
     pub(crate) fn name(&self) -> String {
-        if wpc_abi::names::is_valid(&self.function) {
-            return self.function.clone();
+        if wpc_abi::names::is_valid(self.function()) {
+            return self.function().to_owned();
         }
         let is_valid = |character: char| character.is_ascii_alphanumeric();
         let name: String =
-            self.function.chars().map(|c| if is_valid(c) { c } else { '_' }).collect();
+            self.function().chars().map(|c| if is_valid(c) { c } else { '_' }).collect();
         // With a prefix so that it is not empty, and within the maximum length of a name.
         format!("export_{}", &name[..name.len().min(100)])
     }
@@ -284,7 +298,7 @@ impl Target {
         let nearest = match &error {
             Error::MissingExport { .. } => module.inspect_with(options).ok().and_then(|found| {
                 let names = found.functions.iter().map(|function| function.name.as_str());
-                nearest(&self.function, names).map(str::to_owned)
+                nearest(self.function(), names).map(str::to_owned)
             }),
             _ => None,
         };
@@ -337,7 +351,7 @@ impl Target {
 
     /// Whether the target is a WASI program, whose result is its output.
     pub(crate) fn is_program(&self) -> bool {
-        self.function == PROGRAM
+        self.function() == PROGRAM
     }
 
     /// The maximum size in bytes of the encoded arguments, and of a file with one of them. With a manifest it is the

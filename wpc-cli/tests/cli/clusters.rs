@@ -1,7 +1,7 @@
 //! Nodes of a cluster as processes, with a NATS server.
 
 use crate::nats::{Nats, eventually, runtime};
-use crate::process::wpc;
+use crate::process::{command, run, wpc};
 use crate::running::{Running, TIMEOUT};
 use crate::serving::{post_with, rest};
 use crate::signals::signal;
@@ -59,6 +59,10 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
 
     let error = nats.wpc(&["call", "number"]);
     assert!(fails_with(3, &error).contains("nothing is active in the namespace \"wpc\""));
+    for (command, note) in [("ls", "no function is defined"), ("history", "nothing was deployed")] {
+        let listed = nats.wpc(&[command]);
+        assert!(out(&listed).is_empty() && err(&listed).contains(note), "{}", err(&listed));
+    }
     let deployed = nats.wpc(&["deploy", &manifest(folder.path(), 1), "--nodes", "2"]);
     assert!(out(&deployed).contains("revision 1 is active; 2 nodes ready"), "{}", err(&deployed));
     is_called(&nats, "1");
@@ -70,8 +74,10 @@ fn two_nodes_run_what_is_deployed_and_one_of_them_may_fail() {
     assert!(fails_with(6, &error).contains("time limit"));
     let error = nats.wpc(&["call", "numbr"]);
     assert!(fails_with(3, &error).contains("`wpc ls --cluster` lists"), "{}", err(&error));
-    let error = nats.wpc(&["call", "number", "1"]);
-    assert!(fails_with(2, &error).contains("`wpc ls --cluster` lists"), "{}", err(&error));
+    for argument in ["1", ""] {
+        let error = nats.wpc(&["call", "number", argument]);
+        assert!(fails_with(2, &error).contains("`wpc ls --cluster` lists"), "{}", err(&error));
+    }
 
     let error = nats.wpc(&["rollback"]);
     assert!(fails_with(2, &error).contains("(nothing_to_roll_back)"), "{}", err(&error));
@@ -256,4 +262,19 @@ fn what_a_node_cannot_be_started_with_is_named() {
     assert!(text.contains(out(&created).trim()) && text.contains("name a new file"), "{text}");
     let error = wpc(&["call", "--cluster", "nats://127.0.0.1:1", "f"]);
     assert!(fails_with(1, &error).contains("failed to connect to NATS"));
+}
+
+#[test]
+fn a_cluster_that_only_the_environment_names_does_not_define_the_functions_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    manifest(folder.path(), 7);
+    let call = |arguments: &[&str]| {
+        let mut call = command(&[&["call"], arguments].concat());
+        run(call.env("WPC_CLUSTER", "nats://127.0.0.1:1").current_dir(&folder))
+    };
+    for arguments in [["m.wat", "number"], [".", "number"], ["--manifest=.", "number"]] {
+        let called = call(&arguments);
+        assert_eq!(out(&called), "7\n", "{arguments:?}: {}", err(&called));
+    }
+    assert!(fails_with(1, &call(&["number"])).contains("failed to connect to NATS"));
 }

@@ -170,7 +170,7 @@ impl Nats {
     /// Options of a client. A node is lost later than by default, because the processes of a test may wait for a core.
     fn options(&self) -> ClusterOptions {
         let mut options = ClusterOptions::new(&self.url);
-        options.report_interval = Duration::from_secs(2);
+        options.heartbeat_interval = Duration::from_secs(2);
         options.connect_timeout = Duration::from_secs(30);
         options
     }

@@ -220,7 +220,7 @@ impl Check {
         let subscribe = permissions.and_then(|permissions| permissions.subscribe.as_ref());
         // A node has its name in its permissions, which is the last token of one of them.
         let permitted = || {
-            let prefix = names.beat_of("");
+            let prefix = names.heartbeat_of("");
             let allowed = publish.and_then(|publish| publish.allow.as_ref()).into_iter().flatten();
             let name = allowed.filter_map(|subject| subject.strip_prefix(&prefix)).next();
             name.unwrap_or("*").to_owned()
@@ -277,24 +277,25 @@ impl Check {
         found.into_iter().map(|(role, _)| role).collect()
     }
 
-    /// Which nodes report themselves, and whether two processes have the same name.
+    /// Which nodes send heartbeats, and whether two processes have the same name.
     async fn nodes(&mut self, connection: &Connection) {
         let names = connection.names();
-        let Ok(mut reports) = connection.subscribe(names.beats()).await else { return };
+        let Ok(mut heartbeats) = connection.subscribe(names.heartbeats()).await else { return };
         let _ = connection.publish(names.hello(), Bytes::new()).await;
-        // The numbers of the processes that report themselves under each name.
+        // The numbers of the processes that send heartbeats under each name.
         let mut found = BTreeMap::<String, BTreeSet<u64>>::new();
         let reading = async {
-            while let Some(message) = reports.next().await {
-                if let Ok(beat) = Heartbeat::decode(&message.payload)
-                    && beat.stage != Stage::Left
+            while let Some(message) = heartbeats.next().await {
+                if let Ok(heartbeat) = Heartbeat::decode(&message.payload)
+                    && heartbeat.stage != Stage::Left
                 {
                     let node = message.subject.rsplit('.').next().unwrap_or_default();
-                    found.entry(node.to_owned()).or_default().insert(beat.epoch);
+                    found.entry(node.to_owned()).or_default().insert(heartbeat.epoch);
                 }
             }
         };
-        let _ = tokio::time::timeout(connection.options().report_interval * CENSUS, reading).await;
+        let _ =
+            tokio::time::timeout(connection.options().heartbeat_interval * CENSUS, reading).await;
         for (node, _) in found.iter().filter(|(_, processes)| processes.len() > 1) {
             let text = format!("several processes have the name \"{node}\"");
             let reason = "They receive each other's calls and messages.";
@@ -302,12 +303,13 @@ impl Check {
             self.add("nodes", Level::Error, text, reason, remedy);
         }
         if found.is_empty() {
-            let reason = "Calls need a node, unless this user may not read the reports of nodes.";
+            let reason =
+                "Calls need a node, unless this user may not read the heartbeats of nodes.";
             let remedy = "`wpc serve --cluster` starts a node.";
-            return self.add("nodes", Level::Note, "no node reports itself", reason, remedy);
+            return self.add("nodes", Level::Note, "no node sends heartbeats", reason, remedy);
         }
         let nodes: Vec<_> = found.into_keys().collect();
-        self.good("nodes", format!("nodes that report themselves: {}", nodes.join(", ")));
+        self.good("nodes", format!("nodes that send heartbeats: {}", nodes.join(", ")));
     }
 
     /// Whether the registry is protected by signatures, and whether the active revision has one.

@@ -7,7 +7,7 @@ fn levels(add: impl FnOnce(&mut Check)) -> Vec<(&'static str, Level)> {
 }
 
 #[test]
-fn clocks_may_differ_a_little() {
+fn clocks_may_differ_by_at_most_a_second() {
     for (offset, level) in [
         (0, Level::Good),
         (100, Level::Good),

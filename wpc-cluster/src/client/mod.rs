@@ -11,7 +11,7 @@ use crate::connection::{Connection, Link};
 use crate::names::NodeName;
 use crate::options::ClusterOptions;
 use crate::payloads::Payloads;
-use crate::protocol::members::{Members, Presence, Wanted};
+use crate::protocol::members::{Criteria, Members, Presence};
 use crate::registry::{Following, Registry};
 use crate::snapshot::Snapshot;
 use crate::wire::{Control, Stage};
@@ -42,7 +42,7 @@ struct Inner {
     _following: Option<Following>,
     members: Mutex<Members>,
     pending: Pending,
-    /// When it began to receive reports of nodes.
+    /// When it began to receive heartbeats of nodes.
     start: Instant,
     /// The subject of answers, without the number of the attempt.
     inbox: String,
@@ -102,7 +102,7 @@ impl Client {
         let inbox = connection.new_inbox();
         let inner = Arc::new(Inner {
             members: Mutex::new(Members::new(
-                connection.options().report_interval,
+                connection.options().heartbeat_interval,
                 connection.seed(),
             )),
             payloads: Payloads::new(connection.clone()),
@@ -193,25 +193,25 @@ impl Client {
         cluster.active_revision = snapshot.revision;
         let now = now();
         for (name, member) in self.0.members().iter() {
-            let beat = &member.beat;
-            let state = match (member.presence, beat.stage) {
+            let heartbeat = &member.heartbeat;
+            let state = match (member.presence, heartbeat.stage) {
                 (Presence::Lost, _) => NodeState::Lost,
                 (Presence::Alive, Stage::Draining | Stage::Left) => NodeState::Draining,
-                (Presence::Alive, Stage::Serving) if beat.index == snapshot.index => {
+                (Presence::Alive, Stage::Serving) if heartbeat.index == snapshot.index => {
                     NodeState::Ready
                 }
                 (Presence::Alive, Stage::Serving) => NodeState::Behind,
             };
             let mut node = NodeInformation::new(name.as_str(), state);
-            node.version.clone_from(&beat.version);
-            node.revision = beat.revision;
-            node.workers = beat.workers as usize;
-            node.call_limit = beat.call_limit as usize;
-            node.calls_in_flight = beat.in_flight as usize;
-            node.calls_accepted = beat.accepted;
-            node.calls_refused = beat.refused;
-            node.last_report = now.saturating_duration_since(member.last_report);
-            node.problem.clone_from(&beat.problem);
+            node.version.clone_from(&heartbeat.version);
+            node.revision = heartbeat.revision;
+            node.workers = heartbeat.workers as usize;
+            node.call_limit = heartbeat.call_limit as usize;
+            node.calls_in_flight = heartbeat.in_flight as usize;
+            node.calls_accepted = heartbeat.accepted;
+            node.calls_refused = heartbeat.refused;
+            node.last_heartbeat = now.saturating_duration_since(member.last_heartbeat);
+            node.problem.clone_from(&heartbeat.problem);
             cluster.nodes.push(node);
         }
         cluster
@@ -255,12 +255,12 @@ impl Inner {
     fn choose(&self, affinity: Option<u64>, tried: &[NodeName]) -> Option<NodeName> {
         let index = self.functions.load().index;
         let mut members = self.members();
-        let node = members.choose(&Wanted { index, affinity, tried })?;
+        let node = members.choose(&Criteria { index, affinity, tried })?;
         members.sent(&node);
         Some(node)
     }
 
-    /// Since when reports of nodes can arrive.
+    /// Since when heartbeats of nodes can arrive.
     fn up_since(&self) -> Option<Instant> {
         match self.connection.link() {
             Link::Up(since) => Some(since.max(self.start)),

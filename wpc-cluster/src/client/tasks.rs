@@ -1,4 +1,4 @@
-//! The tasks of a client: answers, reports of nodes, lost nodes, and messages to nodes.
+//! The tasks of a client: answers, heartbeats of nodes, lost nodes, and messages to nodes.
 
 use super::pending::Event;
 use super::{Inner, ToNode, now};
@@ -26,7 +26,7 @@ impl Drop for Tasks {
 
 /// The time after which the clock of the server is read again.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
-/// The number of report intervals after which a node is asked about a call that it has not answered.
+/// The number of heartbeat intervals after which a node is asked about a call that it has not answered.
 const ASK_AFTER: u32 = 2;
 /// The maximum number of calls that one message cancels.
 const MAX_CANCELLED: usize = 256;
@@ -38,13 +38,13 @@ pub(super) async fn start(
 ) -> Result<(), crate::Error> {
     let (client, names) = (&inner.connection, inner.connection.names());
     let answers = client.subscribe(format!("{}.*", inner.inbox)).await?;
-    let reports = client.subscribe(names.beats()).await?;
-    // Nodes report at once when they are asked, so the first call need not wait for their next report.
+    let heartbeats = client.subscribe(names.heartbeats()).await?;
+    // Nodes send a heartbeat at once when they are asked, so the first call need not wait for their next one.
     let _ = client.publish(names.hello(), Bytes::new()).await;
     let weak = Arc::downgrade(inner);
     let tasks = [
         inner.runtime.spawn(read_answers(CloseOnDrop(Weak::clone(&weak)), answers)),
-        inner.runtime.spawn(read_reports(Weak::clone(&weak), reports)),
+        inner.runtime.spawn(read_heartbeats(Weak::clone(&weak), heartbeats)),
         inner.runtime.spawn(watch_nodes(Weak::clone(&weak))),
         inner.runtime.spawn(follow_link(Weak::clone(&weak))),
         inner.runtime.spawn(follow_violations(Weak::clone(&weak))),
@@ -88,22 +88,22 @@ fn last_token(message: &Received) -> Option<&str> {
     message.subject.rsplit('.').next()
 }
 
-/// Follows the reports of nodes.
-async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
-    while let Some(message) = reports.next().await {
+/// Follows the heartbeats of nodes.
+async fn read_heartbeats(inner: Weak<Inner>, mut heartbeats: Subscription) {
+    while let Some(message) = heartbeats.next().await {
         let Some(inner) = inner.upgrade() else { return };
         let Some(name) = last_token(&message).and_then(|token| token.parse::<NodeName>().ok())
         else {
             continue;
         };
-        let beat = match Heartbeat::decode(&message.payload) {
-            Ok(beat) => beat,
+        let heartbeat = match Heartbeat::decode(&message.payload) {
+            Ok(heartbeat) => heartbeat,
             Err(error) => {
-                tracing::debug!(node = %name, %error, "a report cannot be read");
+                tracing::debug!(node = %name, %error, "a heartbeat cannot be read");
                 continue;
             }
         };
-        let recorded = inner.members().record(name.clone(), beat, now());
+        let recorded = inner.members().record(name.clone(), heartbeat, now());
         match recorded {
             Recorded::Restarted => {
                 tracing::warn!("node \"{name}\" has started again");
@@ -120,12 +120,12 @@ async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
     }
 }
 
-/// Ends the attempts on nodes that no longer report, and compares the clocks.
+/// Ends the attempts on nodes whose heartbeats are missing, and compares the clocks.
 async fn watch_nodes(inner: Weak<Inner>) {
     let (mut read, mut asked) = (now(), now());
     loop {
         let Some(interval) =
-            inner.upgrade().map(|inner| inner.connection.options().report_interval)
+            inner.upgrade().map(|inner| inner.connection.options().heartbeat_interval)
         else {
             return;
         };

@@ -4,8 +4,7 @@
 //!
 //! | field | written by | ordering |
 //! |---|---|---|
-//! | `link`, `violations` | the callback | a watch channel |
-//! | `failure` | the callback | a lock |
+//! | `link`, `violations`, `failure` | the callback | a watch channel |
 //! | `disconnects`, `dropped`, `clock_offset` | the callback; the task that reads the clock | relaxed: each stands alone |
 
 #[cfg(test)]
@@ -20,8 +19,8 @@ use crate::options::{ClusterOptions, Credentials};
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use transport::Transport;
@@ -47,7 +46,7 @@ struct Shared {
     /// What to add to the clock of this process to get that of the server, in milliseconds.
     clock_offset: AtomicI64,
     /// Why the last attempt to connect failed; `None` after one that did not.
-    failure: Mutex<Option<String>>,
+    failure: watch::Sender<Option<String>>,
     /// What the server did not permit since the connection was established: each operation once, the last one at the end.
     violations: watch::Sender<Vec<Arc<str>>>,
 }
@@ -249,7 +248,16 @@ impl Connection {
     /// Why the last attempt to connect failed; `None` if it did not, or if it has not ended.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.0.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.shared.failure.borrow().clone()
+    }
+
+    /// Waits until the server has refused the credentials.
+    pub(crate) async fn refused(&self) -> Error {
+        let mut failure = self.0.shared.failure.subscribe();
+        let is_refusal = |text: &str| text.contains("authorization violation");
+        // The sender lives as long as the connection.
+        let _ = failure.wait_for(|failure| failure.as_deref().is_some_and(is_refusal)).await;
+        Error::refused_credentials(self.options())
     }
 
     /// How often the connection was lost.
@@ -270,9 +278,9 @@ impl Connection {
         self.0.shared.violations.borrow().last().map(|last| last.as_ref().to_owned())
     }
 
-    /// What the server did not permit since the connection was established, and what satisfies the condition.
-    pub(crate) fn find_violation(&self, is_it: impl Fn(&str) -> bool) -> Option<Arc<str>> {
-        self.0.shared.violations.borrow().iter().find(|text| is_it(text)).cloned()
+    /// An operation that satisfies the condition, and that the server did not permit since the connection was established.
+    pub(crate) fn find_violation(&self, condition: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        self.0.shared.violations.borrow().iter().find(|text| condition(text)).cloned()
     }
 
     /// Why this process receives no answers: the server does not permit it to subscribe to its inbox.
@@ -375,7 +383,7 @@ impl Shared {
             disconnects: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             clock_offset: AtomicI64::new(0),
-            failure: Mutex::default(),
+            failure: watch::Sender::default(),
             violations: watch::Sender::default(),
         }
     }
@@ -421,11 +429,10 @@ impl Shared {
 impl Shared {
     /// Attempts to connect are repeated, so an error is reported once.
     fn set_failure(&self, failure: Option<String>) {
-        let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = failure.as_ref().filter(|_| *last != failure) {
+        if let Some(error) = failure.as_ref().filter(|_| *self.failure.borrow() != failure) {
             tracing::warn!(error, "the NATS client reported an error");
         }
-        *last = failure;
+        self.failure.send_replace(failure);
     }
 
     fn on_violation(&self, text: &str) {

@@ -162,7 +162,7 @@ impl Backend for Node {
         if has_changed {
             let inner = Arc::clone(inner);
             // Callers choose other nodes from this report on.
-            inner.runtime.clone().spawn(async move { tasks::report(&inner).await });
+            inner.runtime.clone().spawn(async move { tasks::send_heartbeat(&inner).await });
         }
     }
 

@@ -54,7 +54,7 @@ impl CallTask {
     }
 }
 
-/// Continues a task. A panic ends the task, and not what this thread does besides.
+/// Continues a task. A panic ends the task, but not this thread.
 fn run(task: Runnable) {
     if catch_unwind(AssertUnwindSafe(|| task.run())).is_err() {
         tracing::error!("the task that answers a call has panicked");

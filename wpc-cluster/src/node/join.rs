@@ -63,8 +63,16 @@ impl Node {
         let epoch = node.0.epoch;
         let sync = Sync::start(name.clone(), epoch, registry, deployment, folder, keep, serving);
         // Without an answer in this time, the node serves nothing yet, and reports why.
-        let settled = tokio::time::timeout(SETTLE, sync.settled());
-        let (is_in_use, _) = tokio::join!(namesake::is_in_use(&node.0), settled);
+        let settled = tokio::time::timeout(SETTLE, async {
+            tokio::select! {
+                () = sync.settled() => Ok(()),
+                error = node.0.connection.refused() => Err(error),
+            }
+        });
+        let (is_in_use, settled) = tokio::join!(namesake::is_in_use(&node.0), settled);
+        if let Ok(Err(error)) = settled {
+            return Err(error);
+        }
         if is_in_use? {
             return Err(Error::NameInUse(name));
         }

@@ -85,7 +85,7 @@ impl Intake {
         matches!(self, Self::Closed | Self::Left)
     }
 
-    /// What the node reports.
+    /// What its heartbeats state.
     fn stage(self) -> Stage {
         match self {
             Self::Open => Stage::Serving,
@@ -128,7 +128,7 @@ impl NodeOptions {
 }
 
 impl Node {
-    /// A node that does not report itself yet. `serving` is what its pool serves.
+    /// A node that does not send heartbeats yet. `serving` is what its pool serves.
     pub(crate) fn create(
         options: NodeOptions,
         pool: Arc<dyn Backend>,
@@ -160,7 +160,7 @@ impl Node {
         }))
     }
 
-    /// Begins to report itself and to answer calls.
+    /// Begins to send heartbeats and to answer calls.
     pub(crate) async fn start(&self) -> Result<(), crate::Error> {
         tasks::start(&self.0).await
     }
@@ -221,12 +221,12 @@ impl Node {
     /// them have ended before `timeout`. A call that arrives meanwhile is refused, so that its caller tries another node.
     pub async fn drain(&self, timeout: Duration) -> bool {
         self.0.intake.send_replace(Intake::Closed);
-        tasks::report(&self.0).await;
+        tasks::send_heartbeat(&self.0).await;
         let has_left = tokio::time::timeout(timeout, tasks::left(&self.0)).await.is_ok();
         if has_left {
-            // Other processes need not wait for reports, and do not report the node as lost.
+            // Other processes need not wait for heartbeats, and do not report the node as lost.
             self.0.intake.send_replace(Intake::Left);
-            tasks::report(&self.0).await;
+            tasks::send_heartbeat(&self.0).await;
         }
         // Answers that were published are sent before this returns, if they can be sent.
         if self.0.connection.is_up() {
@@ -240,7 +240,7 @@ impl Node {
 impl Inner {
     fn obstacle(&self) -> Option<String> {
         let name = &self.name;
-        if self.namesake.exists(self.connection.options().report_interval) {
+        if self.namesake.exists(self.connection.options().heartbeat_interval) {
             return Some(format!(
                 "the name \"{name}\" is in use by another process too, and each call goes to one of them; stop one, and start it with \
                  another `--name`"
@@ -253,24 +253,25 @@ impl Inner {
         ))
     }
 
-    /// What the node reports.
-    fn beat(&self) -> Heartbeat {
-        let mut beat = Heartbeat::new(self.epoch);
-        beat.stage = self.intake.borrow().stage();
-        env!("CARGO_PKG_VERSION").clone_into(&mut beat.version);
+    /// The next heartbeat.
+    fn heartbeat(&self) -> Heartbeat {
+        let mut heartbeat = Heartbeat::new(self.epoch);
+        heartbeat.stage = self.intake.borrow().stage();
+        env!("CARGO_PKG_VERSION").clone_into(&mut heartbeat.version);
         self.serving.read(|served| {
-            (beat.revision, beat.index) = (served.revision, served.index);
+            (heartbeat.revision, heartbeat.index) = (served.revision, served.index);
         });
         let behind = || self.sync.get().map(|sync| sync.state().problem).unwrap_or_default();
         let problem = self.obstacle().unwrap_or_else(behind);
-        beat.problem = problem.chars().take(1000).collect();
+        heartbeat.problem = problem.chars().take(1000).collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        beat.workers = count(self.pool.health().workers_up());
+        heartbeat.workers = count(self.pool.health().workers_up());
         // A pool without workers cannot run anything.
-        beat.call_limit = if beat.workers == 0 { 0 } else { count(self.admission.limit()) };
-        beat.in_flight = count(self.admission.in_flight());
-        beat.accepted = self.accepted.load(Ordering::Relaxed);
-        beat.refused = self.refused.load(Ordering::Relaxed);
-        beat
+        heartbeat.call_limit =
+            if heartbeat.workers == 0 { 0 } else { count(self.admission.limit()) };
+        heartbeat.in_flight = count(self.admission.in_flight());
+        heartbeat.accepted = self.accepted.load(Ordering::Relaxed);
+        heartbeat.refused = self.refused.load(Ordering::Relaxed);
+        heartbeat
     }
 }

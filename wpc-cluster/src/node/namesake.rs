@@ -13,7 +13,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Namesake(watch::Sender<Option<Instant>>);
 
-/// The number of report intervals in which a process that has the name reports itself. A late report is found while the node runs.
+/// The number of heartbeat intervals in which a process that has the name sends a heartbeat. A late one is found while the node runs.
 const REPORTS: f64 = 1.5;
 /// How long a new connection may take before it counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -31,12 +31,12 @@ impl Namesake {
     }
 }
 
-/// Follows the reports under the name of a node that has not reported itself yet. Returns whether another process has the name. Without a
+/// Follows the heartbeats under the name of a node that has not sent any yet. Returns whether another process has the name. Without a
 /// connection, that is found out later.
 pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> {
     let (connection, names) = (&inner.connection, inner.connection.names());
-    let reports = connection.subscribe(names.beat(&inner.name)).await?;
-    let task = inner.runtime.spawn(read_reports(Arc::downgrade(inner), reports));
+    let heartbeats = connection.subscribe(names.heartbeat(&inner.name)).await?;
+    let task = inner.runtime.spawn(read_heartbeats(Arc::downgrade(inner), heartbeats));
     inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
     let mut link = connection.follow_link();
     let is_up = link.wait_for(|link| matches!(link, Link::Up(_)));
@@ -45,17 +45,17 @@ pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> 
     }
     let _ = connection.publish(names.hello(), Bytes::new()).await;
     let mut heard = inner.namesake.0.subscribe();
-    let interval = connection.options().report_interval.mul_f64(REPORTS);
+    let interval = connection.options().heartbeat_interval.mul_f64(REPORTS);
     let found = tokio::time::timeout(interval, heard.wait_for(Option::is_some)).await;
     Ok(matches!(found, Ok(Ok(_))))
 }
 
-async fn read_reports(inner: Weak<Inner>, mut reports: Subscription) {
-    while let Some(message) = reports.next().await {
+async fn read_heartbeats(inner: Weak<Inner>, mut heartbeats: Subscription) {
+    while let Some(message) = heartbeats.next().await {
         let Some(inner) = inner.upgrade() else { return };
-        let Ok(beat) = Heartbeat::decode(&message.payload) else { continue };
-        if beat.epoch != inner.epoch {
-            let is_there = beat.stage != Stage::Left;
+        let Ok(heartbeat) = Heartbeat::decode(&message.payload) else { continue };
+        if heartbeat.epoch != inner.epoch {
+            let is_there = heartbeat.stage != Stage::Left;
             inner.namesake.0.send_replace(is_there.then(Instant::now));
         }
     }

@@ -18,7 +18,7 @@ use wpc_host::FuelMeter;
 /// How long an answer is kept for a caller that may have missed it, and how many bytes all of them may have.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(10);
 const MAX_KEPT_BYTES: usize = 32 << 20;
-/// What an answer takes apart from itself and the name of its inbox.
+/// The memory that a kept answer needs in bytes, in addition to the answer and the name of its inbox.
 const KEPT_OVERHEAD: usize = 256;
 
 /// The calls from other processes, by the inbox of their answers.

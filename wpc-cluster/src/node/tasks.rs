@@ -1,4 +1,4 @@
-//! The tasks of a node: calls, messages of callers, and reports.
+//! The tasks of a node: calls, messages of callers, and heartbeats.
 
 use super::sync::State;
 use super::{Inner, calls};
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 /// their way.
 const LATE_CALLS: u64 = 512;
 
-/// How long a node that is asked for a report waits for others that ask. One report answers all of them, so that a flood of
-/// questions does not become a flood of reports.
+/// How long a node that is asked for a heartbeat waits for others that ask. One heartbeat answers all of them, so that a flood of
+/// questions does not become a flood of heartbeats.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// The group of the nodes that have the same name by mistake.
@@ -28,13 +28,13 @@ pub(super) async fn start(inner: &Arc<Inner>) -> Result<(), crate::Error> {
     let calls = client.subscribe_in(names.calls(&inner.name), Some(GROUP.to_owned())).await?;
     let controls = client.subscribe(names.control(&inner.name)).await?;
     let hellos = client.subscribe(names.hello()).await?;
-    // The server handles the subscriptions before the report that it forwards.
-    report(inner).await;
+    // The server handles the subscriptions before the heartbeat that it forwards.
+    send_heartbeat(inner).await;
     let weak = Arc::downgrade(inner);
     let tasks = [
         inner.runtime.spawn(read_calls(Weak::clone(&weak), Messages::new(calls, controls))),
-        inner.runtime.spawn(report_when_asked(Weak::clone(&weak), hellos)),
-        inner.runtime.spawn(report_often(weak)),
+        inner.runtime.spawn(answer_hellos(Weak::clone(&weak), hellos)),
+        inner.runtime.spawn(send_heartbeats(weak)),
     ];
     // Not among those that end with the node.
     inner.runtime.spawn(cancel_at_end(Arc::downgrade(inner)));
@@ -51,18 +51,18 @@ pub(super) fn follow(inner: &Arc<Inner>, mut changes: watch::Receiver<State>) {
     let task = inner.runtime.spawn(async move {
         while changes.changed().await.is_ok() {
             let Some(inner) = weak.upgrade() else { return };
-            report(&inner).await;
+            send_heartbeat(&inner).await;
         }
     });
     inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
 }
 
 /// Reports the node once, if the server can be reached.
-pub(super) async fn report(inner: &Inner) {
-    // A report that waits for the connection would be late.
+pub(super) async fn send_heartbeat(inner: &Inner) {
+    // A heartbeat that waits for the connection would be late.
     if inner.connection.is_up() {
-        let subject = inner.connection.names().beat(&inner.name);
-        let _ = inner.connection.publish(subject, inner.beat().encode()).await;
+        let subject = inner.connection.names().heartbeat(&inner.name);
+        let _ = inner.connection.publish(subject, inner.heartbeat().encode()).await;
     }
 }
 
@@ -78,7 +78,7 @@ struct Messages {
 
 struct Held {
     control: Received,
-    /// The number of received calls among which are all that arrived before it.
+    /// How many calls must have been received before this message is returned. All calls that arrived before it are among them.
     after: u64,
 }
 
@@ -134,7 +134,8 @@ impl Messages {
     }
 }
 
-/// A message that has arrived. Without the budget of the task, with which a message that has arrived could seem not to.
+/// A message that has already arrived, if there is one. It does not use tokio's cooperative budget: when that is used up, a subscription
+/// is pending although a message has arrived.
 fn ready(subscription: &mut Subscription) -> Option<Received> {
     tokio::task::unconstrained(subscription.next()).now_or_never().flatten()
 }
@@ -191,7 +192,7 @@ async fn read_calls(inner: Weak<Inner>, mut messages: Messages) {
 /// Refuses late calls until no call runs and none is on its way, and then ends the subscription.
 async fn leave(inner: &Weak<Inner>, messages: &mut Messages) {
     messages.calls.unsubscribe_after(messages.received + LATE_CALLS).await;
-    let Some(interval) = inner.upgrade().map(|node| node.connection.options().report_interval)
+    let Some(interval) = inner.upgrade().map(|node| node.connection.options().heartbeat_interval)
     else {
         return;
     };
@@ -239,16 +240,16 @@ async fn read_controls(inner: Weak<Inner>, mut controls: Subscription) {
     }
 }
 
-async fn report_when_asked(inner: Weak<Inner>, mut hellos: Subscription) {
+async fn answer_hellos(inner: Weak<Inner>, mut hellos: Subscription) {
     while hellos.next().await.is_some() {
         tokio::time::sleep(GATHER).await;
         while hellos.next().now_or_never().flatten().is_some() {}
         let Some(inner) = inner.upgrade() else { return };
-        report(&inner).await;
+        send_heartbeat(&inner).await;
     }
 }
 
-async fn report_often(inner: Weak<Inner>) {
+async fn send_heartbeats(inner: Weak<Inner>) {
     let mut known = None;
     loop {
         let Some(node) = inner.upgrade() else { return };
@@ -260,8 +261,8 @@ async fn report_often(inner: Weak<Inner>) {
             }
             known = obstacle;
         }
-        let interval = node.connection.options().report_interval;
-        report(&node).await;
+        let interval = node.connection.options().heartbeat_interval;
+        send_heartbeat(&node).await;
         drop(node);
         tokio::time::sleep(interval).await;
     }

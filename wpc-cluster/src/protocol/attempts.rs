@@ -48,7 +48,7 @@ const ABSENT_ROUNDS: u32 = 8;
 const BEHIND_ROUNDS: u32 = 20;
 /// The same for pure functions: for about 2 s, in which nodes that were connected to a failed server connect to another one.
 const PURE_ABSENT_ROUNDS: u32 = 120;
-/// How long a pure function waits for a lost connection of its own process, and how often it looks.
+/// How long a call of a pure function waits until its own process is connected again, and how often it checks that.
 const RECONNECT: Duration = Duration::from_secs(2);
 const RECONNECT_CHECK: Duration = Duration::from_millis(20);
 
@@ -234,7 +234,7 @@ impl Attempts {
         Box::new(ErrorReport::new(ErrorCode::Timeout, outcome, text).into())
     }
 
-    /// This process's connection has been lost for this long. A pure function waits until another server is found.
+    /// This process's connection has been lost for this long. A call of a pure function waits until another server is found.
     pub(crate) fn disconnected(&self, since: Duration) -> Next {
         if self.is_pure && since < RECONNECT {
             return Next::Wait(RECONNECT_CHECK);

@@ -1,4 +1,4 @@
-//! The nodes that a process knows by their reports, and which of them gets a call.
+//! The nodes that a process knows by their heartbeats, and which of them gets a call.
 
 use crate::names::NodeName;
 use crate::wire::{Heartbeat, Stage};
@@ -7,11 +7,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The nodes that a process knows by their reports.
+/// The nodes that a process knows by their heartbeats.
 #[derive(Debug)]
 pub(crate) struct Members {
     nodes: BTreeMap<NodeName, Member>,
-    /// The time between two reports of a node.
+    /// The time between two heartbeats of a node.
     interval: Duration,
     random: StdRng,
 }
@@ -19,39 +19,39 @@ pub(crate) struct Members {
 /// What is known about a node.
 #[derive(Debug)]
 pub(crate) struct Member {
-    pub(crate) beat: Heartbeat,
+    pub(crate) heartbeat: Heartbeat,
     /// The number of the start before, if the node has started again.
     earlier: Option<u64>,
-    /// When the report arrived.
-    pub(crate) last_report: Instant,
+    /// When the heartbeat arrived.
+    pub(crate) last_heartbeat: Instant,
     pub(crate) presence: Presence,
-    /// The calls that this process sent since the report, without those that ended.
+    /// The calls that this process sent since the heartbeat, without those that ended.
     sent: i64,
 }
 
-/// Whether a node reports.
+/// Whether a node sends heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
     Alive,
-    /// It missed its reports.
+    /// Its heartbeats are missing.
     Lost,
 }
 
-/// The number of intervals without a report after which a node is lost.
+/// The number of intervals without a heartbeat after which a node is lost.
 pub(crate) const MISSED: u32 = 3;
-/// The number of intervals in which every node that is alive reports itself, with time for a late report.
+/// The number of intervals in which every node that is alive sends a heartbeat, with time for a late one.
 pub(crate) const CENSUS: u32 = 2;
-/// The number of intervals without a report after which a lost node is forgotten.
+/// The number of intervals without a heartbeat after which a lost node is forgotten.
 const FORGOTTEN: u32 = 1000;
 /// The maximum number of nodes. Reports of others are ignored.
 const MAX_NODES: usize = 4096;
 
-/// What a recorded report changes.
+/// What a recorded heartbeat changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
     /// Nothing about the calls there.
     Known,
-    /// The node is new, or reports again.
+    /// The node is new, or its heartbeats arrive again.
     Joined,
     /// The node has started again, so the calls there are lost.
     Restarted,
@@ -63,34 +63,34 @@ pub(crate) enum Recorded {
     Ignored,
 }
 
-/// Whether every node that is alive has had time to report itself.
+/// Whether every node that is alive has had time to send a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Census {
     Complete,
-    /// Reports have arrived for too short a time.
+    /// Heartbeats have arrived for too short a time.
     Incomplete,
 }
 
 /// How the node of a call is chosen.
 #[derive(Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Criteria<'a> {
     /// Nodes that run this list of functions are preferred.
     pub(crate) index: [u8; 32],
     /// Calls with the same key go to the same node.
     pub(crate) affinity: Option<u64>,
-    /// Nodes that are not wanted.
+    /// Nodes that were tried; they are not chosen.
     pub(crate) tried: &'a [NodeName],
 }
 
 impl Member {
-    fn new(beat: Heartbeat, earlier: Option<u64>, now: Instant) -> Self {
-        Self { beat, earlier, last_report: now, presence: Presence::Alive, sent: 0 }
+    fn new(heartbeat: Heartbeat, earlier: Option<u64>, now: Instant) -> Self {
+        Self { heartbeat, earlier, last_heartbeat: now, presence: Presence::Alive, sent: 0 }
     }
 
     /// The share of its capacity that is used, as far as this process knows.
     fn load(&self) -> f64 {
-        let calls = (i64::from(self.beat.in_flight) + self.sent).max(0);
-        let limit = self.beat.call_limit.max(1);
+        let calls = (i64::from(self.heartbeat.in_flight) + self.sent).max(0);
+        let limit = self.heartbeat.call_limit.max(1);
         // Counts of calls are far below 2^52.
         #[expect(clippy::cast_precision_loss, reason = "counts of calls are small")]
         let calls = calls as f64;
@@ -109,11 +109,16 @@ impl Members {
         self.random.random()
     }
 
-    /// Records a report of a node.
-    pub(crate) fn record(&mut self, name: NodeName, beat: Heartbeat, now: Instant) -> Recorded {
-        if beat.stage == Stage::Left {
+    /// Records a heartbeat of a node.
+    pub(crate) fn record(
+        &mut self,
+        name: NodeName,
+        heartbeat: Heartbeat,
+        now: Instant,
+    ) -> Recorded {
+        if heartbeat.stage == Stage::Left {
             let is_known =
-                self.nodes.get(&name).is_some_and(|known| known.beat.epoch == beat.epoch);
+                self.nodes.get(&name).is_some_and(|known| known.heartbeat.epoch == heartbeat.epoch);
             if !is_known {
                 return Recorded::Ignored;
             }
@@ -124,28 +129,28 @@ impl Members {
         match self.nodes.entry(name) {
             std::collections::btree_map::Entry::Vacant(_) if is_full => Recorded::Ignored,
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Member::new(beat, None, now));
+                entry.insert(Member::new(heartbeat, None, now));
                 Recorded::Joined
             }
             std::collections::btree_map::Entry::Occupied(mut entry) => {
                 let member = entry.get_mut();
-                let last = member.beat.epoch;
-                let (recorded, earlier) = if member.earlier == Some(beat.epoch) {
+                let last = member.heartbeat.epoch;
+                let (recorded, earlier) = if member.earlier == Some(heartbeat.epoch) {
                     (Recorded::Shared, Some(last))
-                } else if last != beat.epoch {
+                } else if last != heartbeat.epoch {
                     (Recorded::Restarted, Some(last))
                 } else if member.presence == Presence::Lost {
                     (Recorded::Joined, member.earlier)
                 } else {
                     (Recorded::Known, member.earlier)
                 };
-                *member = Member::new(beat, earlier, now);
+                *member = Member::new(heartbeat, earlier, now);
                 recorded
             }
         }
     }
 
-    /// Whether every node is known, if reports arrive since `up_since`.
+    /// Whether every node is known, if heartbeats arrive since `up_since`.
     pub(crate) fn census(&self, up_since: Option<Instant>, now: Instant) -> Census {
         match up_since {
             Some(since) if now.saturating_duration_since(since) < self.interval * CENSUS => {
@@ -155,13 +160,13 @@ impl Members {
         }
     }
 
-    /// The nodes that have been lost since the last call to this method. `up_since` is since when this process can receive reports: a node
-    /// is not lost because its reports cannot arrive.
+    /// The nodes that have been lost since the last call to this method. `up_since` is since when this process can receive heartbeats: a
+    /// node is not lost because its heartbeats cannot arrive.
     pub(crate) fn find_lost(&mut self, up_since: Option<Instant>, now: Instant) -> Vec<NodeName> {
         let Some(up_since) = up_since else { return Vec::new() };
         let (interval, mut lost) = (self.interval, Vec::new());
         self.nodes.retain(|name, member| {
-            let silence = now.saturating_duration_since(member.last_report.max(up_since));
+            let silence = now.saturating_duration_since(member.last_heartbeat.max(up_since));
             if member.presence == Presence::Alive && silence >= interval * MISSED {
                 member.presence = Presence::Lost;
                 lost.push(name.clone());
@@ -173,19 +178,20 @@ impl Members {
 
     /// Chooses a node. With a key, always the same node for that key; otherwise by the power of two choices: the less loaded of two nodes
     /// drawn in proportion to their capacity. `None` if no node is left.
-    pub(crate) fn choose(&mut self, wanted: &Wanted<'_>) -> Option<NodeName> {
+    pub(crate) fn choose(&mut self, criteria: &Criteria<'_>) -> Option<NodeName> {
         let is_candidate = |(name, member): &(&NodeName, &Member)| {
             member.presence == Presence::Alive
-                && member.beat.stage == Stage::Serving
-                && member.beat.call_limit > 0
-                && !wanted.tried.contains(name)
+                && member.heartbeat.stage == Stage::Serving
+                && member.heartbeat.call_limit > 0
+                && !criteria.tried.contains(name)
         };
         let candidates: Vec<_> = self.nodes.iter().filter(is_candidate).collect();
-        let current = candidates.iter().filter(|(_, member)| member.beat.index == wanted.index);
+        let current =
+            candidates.iter().filter(|(_, member)| member.heartbeat.index == criteria.index);
         let current: Vec<_> = current.copied().collect();
         // A node that runs another revision may have the definition all the same.
         let candidates = if current.is_empty() { candidates } else { current };
-        let chosen = match wanted.affinity {
+        let chosen = match criteria.affinity {
             Some(key) => by_key(&candidates, key),
             None => {
                 let random = &mut self.random;
@@ -220,7 +226,7 @@ type Candidate<'a> = (&'a NodeName, &'a Member);
 
 /// A random node, in proportion to its capacity.
 fn drawn<'a>(candidates: &[Candidate<'a>], random: &mut StdRng) -> Option<Candidate<'a>> {
-    let weight = |(_, member): &Candidate<'_>| u64::from(member.beat.call_limit);
+    let weight = |(_, member): &Candidate<'_>| u64::from(member.heartbeat.call_limit);
     let total: u64 = candidates.iter().map(weight).sum();
     if total == 0 {
         return None;
@@ -247,7 +253,7 @@ fn by_key<'a>(candidates: &[Candidate<'a>], key: u64) -> Option<Candidate<'a>> {
             // keys proportional to the weight.
             #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
             let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-            -f64::from(member.beat.call_limit) / uniform.ln()
+            -f64::from(member.heartbeat.call_limit) / uniform.ln()
         };
         score(one).total_cmp(&score(other))
     })
@@ -281,7 +287,7 @@ mod tests {
         let census = |since: Option<Instant>, at| members.census(since, at);
         assert_eq!(census(Some(now), now + interval), Census::Incomplete);
         assert_eq!(census(Some(now), now + interval * 2), Census::Complete);
-        assert_eq!(census(None, now), Census::Complete, "no report can arrive");
+        assert_eq!(census(None, now), Census::Complete, "no heartbeat can arrive");
     }
 
     const INTERVAL: Duration = Duration::from_millis(300);
@@ -290,31 +296,31 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn beat(epoch: u64, call_limit: u32) -> Heartbeat {
-        let mut beat = Heartbeat::new(epoch);
-        beat.call_limit = call_limit;
-        beat
+    fn heartbeat(epoch: u64, call_limit: u32) -> Heartbeat {
+        let mut heartbeat = Heartbeat::new(epoch);
+        heartbeat.call_limit = call_limit;
+        heartbeat
     }
 
-    fn wanted(tried: &[NodeName]) -> Wanted<'_> {
-        Wanted { index: [0; 32], affinity: None, tried }
+    fn criteria(tried: &[NodeName]) -> Criteria<'_> {
+        Criteria { index: [0; 32], affinity: None, tried }
     }
 
     #[test]
     fn a_node_is_lost_after_three_missed_reports_while_reports_can_arrive() {
         let start = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
-        assert_eq!(members.record(name("a"), beat(1, 1), start), Recorded::Joined);
-        assert_eq!(members.record(name("a"), beat(1, 1), start + INTERVAL), Recorded::Known);
+        assert_eq!(members.record(name("a"), heartbeat(1, 1), start), Recorded::Joined);
+        assert_eq!(members.record(name("a"), heartbeat(1, 1), start + INTERVAL), Recorded::Known);
         let later = start + INTERVAL * 4;
         assert!(members.find_lost(Some(start), later - Duration::from_millis(1)).is_empty());
-        assert!(members.find_lost(None, later).is_empty(), "no reports can arrive");
+        assert!(members.find_lost(None, later).is_empty(), "no heartbeats can arrive");
         assert!(members.find_lost(Some(start + INTERVAL * 2), later).is_empty(), "it could not");
         assert_eq!(members.find_lost(Some(start), later), [name("a")]);
         assert!(members.find_lost(Some(start), later).is_empty(), "once");
-        assert_eq!(members.choose(&wanted(&[])), None);
-        assert_eq!(members.record(name("a"), beat(1, 1), later), Recorded::Joined);
-        assert_eq!(members.record(name("a"), beat(2, 1), later), Recorded::Restarted);
+        assert_eq!(members.choose(&criteria(&[])), None);
+        assert_eq!(members.record(name("a"), heartbeat(1, 1), later), Recorded::Joined);
+        assert_eq!(members.record(name("a"), heartbeat(2, 1), later), Recorded::Restarted);
         members.find_lost(Some(start), later + INTERVAL * FORGOTTEN);
         assert_eq!(members.iter().count(), 0);
     }
@@ -323,11 +329,11 @@ mod tests {
     fn nodes_get_calls_in_proportion_to_their_capacity() {
         let now = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
-        members.record(name("large"), beat(1, 12), now);
-        members.record(name("small"), beat(1, 3), now);
+        members.record(name("large"), heartbeat(1, 12), now);
+        members.record(name("small"), heartbeat(1, 3), now);
         let mut counts = BTreeMap::new();
         for _ in 0..10_000 {
-            let node = members.choose(&wanted(&[])).unwrap();
+            let node = members.choose(&criteria(&[])).unwrap();
             members.sent(&node);
             *counts.entry(node).or_insert(0) += 1;
         }
@@ -340,37 +346,37 @@ mod tests {
         let now = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
         let left = |epoch| {
-            let mut beat = beat(epoch, 1);
-            beat.stage = Stage::Left;
-            beat
+            let mut heartbeat = heartbeat(epoch, 1);
+            heartbeat.stage = Stage::Left;
+            heartbeat
         };
-        members.record(name("a"), beat(1, 1), now);
+        members.record(name("a"), heartbeat(1, 1), now);
         assert_eq!(members.record(name("a"), left(2), now), Recorded::Ignored, "another process");
         assert_eq!(members.record(name("a"), left(1), now), Recorded::Left);
         assert_eq!(members.record(name("a"), left(1), now), Recorded::Ignored);
         assert!(members.find_lost(Some(now), now + INTERVAL * 10).is_empty());
         assert_eq!(members.iter().count(), 0);
-        assert_eq!(members.record(name("a"), beat(2, 1), now), Recorded::Joined);
+        assert_eq!(members.record(name("a"), heartbeat(2, 1), now), Recorded::Joined);
     }
 
     #[test]
     fn draining_tried_and_outdated_nodes_are_avoided() {
         let now = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
-        let mut draining = beat(1, 9);
+        let mut draining = heartbeat(1, 9);
         draining.stage = Stage::Draining;
         members.record(name("draining"), draining, now);
-        let mut outdated = beat(1, 9);
+        let mut outdated = heartbeat(1, 9);
         outdated.index = [1; 32];
         members.record(name("outdated"), outdated, now);
-        members.record(name("current"), beat(1, 1), now);
+        members.record(name("current"), heartbeat(1, 1), now);
         for _ in 0..50 {
-            assert_eq!(members.choose(&wanted(&[])), Some(name("current")));
+            assert_eq!(members.choose(&criteria(&[])), Some(name("current")));
             let tried = [name("current")];
-            assert_eq!(members.choose(&wanted(&tried)), Some(name("outdated")));
+            assert_eq!(members.choose(&criteria(&tried)), Some(name("outdated")));
         }
         let tried = [name("current"), name("outdated")];
-        assert_eq!(members.choose(&wanted(&tried)), None);
+        assert_eq!(members.choose(&criteria(&tried)), None);
     }
 
     #[test]
@@ -378,11 +384,11 @@ mod tests {
         let now = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
         for node in ["a", "b", "c"] {
-            members.record(name(node), beat(1, 4), now);
+            members.record(name(node), heartbeat(1, 4), now);
         }
         let of = |members: &mut Members, key, tried: &[NodeName]| {
-            let wanted = Wanted { index: [0; 32], affinity: Some(key), tried };
-            members.choose(&wanted).unwrap()
+            let criteria = Criteria { index: [0; 32], affinity: Some(key), tried };
+            members.choose(&criteria).unwrap()
         };
         let mut moved = 0;
         for key in 0..300 {
@@ -393,6 +399,6 @@ mod tests {
             moved += u32::from(before != after);
         }
         assert!((60..140).contains(&moved), "{moved} of 300 keys were on the node that left");
-        assert!(members.choose(&wanted(&[])).is_some());
+        assert!(members.choose(&criteria(&[])).is_some());
     }
 }

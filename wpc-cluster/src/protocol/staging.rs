@@ -58,7 +58,7 @@ pub(crate) enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     /// A deployer asks for the revision.
-    Wanted(RevisionId, RequestId),
+    PrepareRequested(RevisionId, RequestId),
     /// The registry states that the revision is active.
     Target(RevisionId),
     Fetched(RevisionId),
@@ -176,7 +176,9 @@ impl Revisions {
         self.inputs += 1;
         let mut effects = Vec::new();
         match input {
-            Input::Wanted(id, request) => self.wanted(id, request, &mut effects),
+            Input::PrepareRequested(id, request) => {
+                self.prepare_requested(id, request, &mut effects)
+            }
             Input::Target(id) => {
                 self.target = Some(id);
                 self.pursue(true, &mut effects);
@@ -257,7 +259,7 @@ impl Revisions {
         self.pursue(false, effects);
     }
 
-    fn wanted(&mut self, id: RevisionId, request: RequestId, effects: &mut Vec<Effect>) {
+    fn prepare_requested(&mut self, id: RevisionId, request: RequestId, effects: &mut Vec<Effect>) {
         let touched = self.inputs;
         let entry = self.entries.entry(key(id)).or_insert_with(|| Entry {
             stage: Stage::Retired,

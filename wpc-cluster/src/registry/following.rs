@@ -126,7 +126,7 @@ async fn publish(
                 continue;
             }
             Some(Some(Change::Active(active))) => wanted = Some(active.activation),
-            Some(Some(Change::Wanted(_) | Change::Refused(..))) => continue,
+            Some(Some(Change::PrepareRequested(_) | Change::Refused(..))) => continue,
         }
         let Some(active) = wanted.clone() else { continue };
         let known = state.borrow().active.clone();

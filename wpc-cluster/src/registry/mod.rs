@@ -5,7 +5,7 @@
 //! | objects | a SHA-256 | a module, a manifest or an [`Index`] | once; replaced if it is damaged |
 //! | registry | `revision.NUMBER` | [`Revision`] | once |
 //! | registry | `active` | [`Activation`] | by compare-and-swap; its history is kept |
-//! | staging | `wanted.NUMBER.REQUEST` | a request to all nodes to prepare a revision | once; the server deletes it after minutes |
+//! | staging | `prepare.NUMBER.REQUEST` | a request to all nodes to prepare a revision | once; the server deletes it after minutes |
 //! | staging | `report.NUMBER.REQUEST.NODE` | the report of a node on such a request | by the node |
 //!
 //! # The path of a deployment

@@ -220,12 +220,12 @@ impl Registry {
         mut report: impl FnMut(&Waiting),
     ) -> Result<Readiness, Error> {
         let revision = self.revision(number).await?;
-        let interval = self.0.connection.options().report_interval;
+        let interval = self.0.connection.options().heartbeat_interval;
         let failed = |error: String| self.failed("asking the nodes", error);
         let client = self.0.connection.client();
         let names = self.0.connection.names();
-        let beats = client.subscribe(names.beats()).await;
-        let mut beats = beats.map_err(|error| failed(full(&error)))?;
+        let heartbeats = client.subscribe(names.heartbeats()).await;
+        let mut heartbeats = heartbeats.map_err(|error| failed(full(&error)))?;
         let hello = client.publish(names.hello(), Bytes::new()).await;
         hello.map_err(|error| failed(full(&error)))?;
         // It is in memory, and gone after a restart of the server.
@@ -236,8 +236,8 @@ impl Registry {
                 self.bucket(Bucket::Staging).await?
             }
         };
-        let wanted = self.want(&revision).await?;
-        let watch = store.watch_with_history(wanted.reports()).await;
+        let asked = self.request_preparation(&revision).await?;
+        let watch = store.watch_with_history(asked.reports()).await;
         let mut watch = watch.map_err(|error| failed(full(&error)))?;
 
         let start = Instant::now();
@@ -283,10 +283,10 @@ impl Registry {
             let next = [known_at, alone_at, end].into_iter().filter(|at| *at > now).min();
             tokio::select! {
                 () = tokio::time::sleep_until(next.unwrap_or(end)) => {}
-                Some(message) = beats.next() => {
+                Some(message) = heartbeats.next() => {
                     let node = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
                     match Heartbeat::decode(&message.payload) {
-                        Ok(beat) if beat.stage == Stage::Serving => drop(nodes.alive.insert(node)),
+                        Ok(heartbeat) if heartbeat.stage == Stage::Serving => drop(nodes.alive.insert(node)),
                         Ok(_) => drop(nodes.alive.remove(&node)),
                         Err(_) => {}
                     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use wpc_host::Sha256Hash;
 
 /// The keys of requests.
-pub(crate) const WANTED: &str = "wanted.*.*";
+pub(crate) const PREPARE_REQUESTS: &str = "prepare.*.*";
 
 /// The most problems that a node reports, and the length of each in bytes.
 const MAX_PROBLEMS: usize = 20;
@@ -20,14 +20,14 @@ const MAX_PROBLEM: usize = 1024;
 
 /// A request to all nodes to prepare a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Wanted {
+pub(crate) struct PrepareRequest {
     pub(crate) request: RequestId,
     pub(crate) revision: RevisionId,
     /// When it was made, by the server's clock, in milliseconds since 1970.
     pub(crate) at_ms: u64,
 }
 
-impl Record for Wanted {
+impl Record for PrepareRequest {
     const KIND: &'static str = "request";
 
     fn title(&self) -> String {
@@ -70,9 +70,9 @@ impl Outcome {
     }
 }
 
-impl Wanted {
+impl PrepareRequest {
     fn key(self) -> String {
-        format!("wanted.{}.{}", self.revision.number, self.request)
+        format!("prepare.{}.{}", self.revision.number, self.request)
     }
 
     /// The keys of the answers.
@@ -83,15 +83,18 @@ impl Wanted {
 
 impl Registry {
     /// Asks all nodes to prepare a revision.
-    pub(super) async fn want(&self, revision: &Revision) -> Result<Wanted, Error> {
+    pub(super) async fn request_preparation(
+        &self,
+        revision: &Revision,
+    ) -> Result<PrepareRequest, Error> {
         let id = RevisionId { number: revision.number, document: revision.document };
         let (request, at_ms) = (RequestId(rand::random()), self.0.connection.now_ms());
-        let wanted = Wanted { request, revision: id, at_ms };
-        let value = self.trust().seal(&wanted)?;
+        let asked = PrepareRequest { request, revision: id, at_ms };
+        let value = self.trust().seal(&asked)?;
         let store = self.bucket(Bucket::Staging).await?;
-        let written = store.put(wanted.key(), value).await;
+        let written = store.put(asked.key(), value).await;
         written.map_err(|error| self.failed("asking the nodes", full(&error)))?;
-        Ok(wanted)
+        Ok(asked)
     }
 
     /// What a value of a request states, and why it is ignored.
@@ -99,18 +102,21 @@ impl Registry {
     /// # Errors
     ///
     /// [`Error::Registry`] if it cannot be read.
-    pub(super) fn requested(&self, value: &Bytes) -> Result<(Wanted, Option<Error>), Error> {
-        let opened = self.open::<Wanted>("a request", value)?;
-        let wanted = *opened.record();
-        let age = self.0.connection.now_ms().abs_diff(wanted.at_ms);
+    pub(super) fn requested(
+        &self,
+        value: &Bytes,
+    ) -> Result<(PrepareRequest, Option<Error>), Error> {
+        let opened = self.open::<PrepareRequest>("a request", value)?;
+        let asked = *opened.record();
+        let age = self.0.connection.now_ms().abs_diff(asked.at_ms);
         let is_old = u128::from(age) > STAGING_AGE.as_millis();
         Ok((
-            wanted,
+            asked,
             match opened.trusted() {
                 Ok(_) if self.trust().requires_signatures() && is_old => {
                     let reason =
                         format!("it was made {age} ms ago; something has written it again");
-                    Some(Error::Untrusted { record: wanted.title(), reason })
+                    Some(Error::Untrusted { record: asked.title(), reason })
                 }
                 Ok(_) => None,
                 Err(error) => Some(error),
@@ -122,12 +128,12 @@ impl Registry {
     pub(crate) async fn report(
         &self,
         node: &NodeName,
-        wanted: Wanted,
+        asked: PrepareRequest,
         report: &NodeReport,
     ) -> Result<(), Error> {
         let value = serde_json::to_vec(report).map_err(|error| unreadable("JSON", error))?;
         let store = self.bucket(Bucket::Staging).await?;
-        let key = format!("report.{}.{}.{node}", wanted.revision.number, wanted.request);
+        let key = format!("report.{}.{}.{node}", asked.revision.number, asked.request);
         let written = store.put(key, value.into()).await;
         written.map_err(|error| self.failed("reporting a revision", full(&error)))?;
         Ok(())

@@ -3,7 +3,7 @@
 use super::Registry;
 use super::activation::{ACTIVE, Active, Known, Stated};
 use super::buckets::{Bucket, full};
-use super::staging::{WANTED, Wanted};
+use super::staging::{PREPARE_REQUESTS, PrepareRequest};
 use crate::connection::Link;
 use crate::error::Error;
 use async_nats::jetstream::kv::{Entry, Operation, Store};
@@ -17,7 +17,7 @@ pub(crate) enum Followed {
     /// Which revision is active.
     Active,
     /// Requests to prepare revisions.
-    Wanted,
+    PrepareRequests,
 }
 
 /// What was found.
@@ -26,9 +26,9 @@ pub(crate) enum Change {
     /// The active revision. The same one can be found several times.
     Active(Box<Active>),
     /// A request of a deployer.
-    Wanted(Wanted),
+    PrepareRequested(PrepareRequest),
     /// A request that is not trusted, and why.
-    Refused(Wanted, String),
+    Refused(PrepareRequest, String),
     /// The active revision has no value.
     Nothing,
     /// A value that is ignored, and why.
@@ -108,7 +108,7 @@ async fn follow_once(
     last.sequence = 0;
     let (bucket, filter) = match followed {
         Followed::Active => (Bucket::Registry, ACTIVE),
-        Followed::Wanted => (Bucket::Staging, WANTED),
+        Followed::PrepareRequests => (Bucket::Staging, PREPARE_REQUESTS),
     };
     let mut link = registry.connection().follow_link();
     let is_up = async { link.wait_for(|link| matches!(link, Link::Up(_))).await.is_ok() };
@@ -231,9 +231,9 @@ impl Last {
                 Ok(active) => Change::Active(Box::new(active)),
                 Err(error) => ignored(error),
             },
-            (Operation::Put, Followed::Wanted) => match registry.requested(&entry.value) {
-                Ok((wanted, None)) => Change::Wanted(wanted),
-                Ok((wanted, Some(error))) => Change::Refused(wanted, error.to_string()),
+            (Operation::Put, Followed::PrepareRequests) => match registry.requested(&entry.value) {
+                Ok((asked, None)) => Change::PrepareRequested(asked),
+                Ok((asked, Some(error))) => Change::Refused(asked, error.to_string()),
                 Err(error) => ignored(error),
             },
             _ => Change::Nothing,

@@ -305,7 +305,7 @@ fn the_first_call_of_a_client_waits_for_the_reports_of_nodes() {
         let answered = block_on(async {
             let mut cluster = Cluster::new(seed, false);
             cluster.join("a").await;
-            // Its report takes almost an interval.
+            // Its heartbeat takes almost an interval.
             cluster.nodes["a"].port.set(Condition::Stopped);
             let task = tokio::spawn(call(cluster.client().await, 1, 0, limit));
             sleep(Duration::from_millis(250)).await;

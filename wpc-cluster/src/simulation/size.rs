@@ -55,7 +55,7 @@ fn functions() -> Vec<DeployedFunction> {
 
 async fn join(bus: &Bus, number: usize, functions: &Arc<ArcSwap<Snapshot>>) -> Node {
     let mut options = ClusterOptions::new("bus");
-    options.report_interval = Duration::from_millis(300);
+    options.heartbeat_interval = Duration::from_millis(300);
     let connection = Connection::simulated(bus.port(), options);
     let client = Client::start(connection, Arc::clone(functions), None).await.unwrap();
     let serving = Serving::default();

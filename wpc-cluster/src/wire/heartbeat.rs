@@ -1,10 +1,10 @@
-//! What a node reports about itself.
+//! What a node states about itself.
 
 use super::{Malformed, decode, encode};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// What a node reports about itself, several times a second.
+/// What a node states about itself, several times a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Heartbeat {
@@ -49,7 +49,7 @@ const MAX_VERSION: usize = 64;
 const MAX_PROBLEM: usize = 4096;
 
 impl Heartbeat {
-    /// A report of a node that serves nothing.
+    /// A heartbeat of a node that serves nothing.
     #[must_use]
     pub fn new(epoch: u64) -> Self {
         Self {
@@ -79,13 +79,13 @@ impl Heartbeat {
     ///
     /// Why the message cannot be read.
     pub fn decode(message: &Bytes) -> Result<Self, Malformed> {
-        let (beat, _): (Self, _) = decode(message)?;
-        if beat.version.len() > MAX_VERSION {
+        let (heartbeat, _): (Self, _) = decode(message)?;
+        if heartbeat.version.len() > MAX_VERSION {
             return Err(Malformed::TooLong("version"));
         }
-        if beat.problem.len() > MAX_PROBLEM {
+        if heartbeat.problem.len() > MAX_PROBLEM {
             return Err(Malformed::TooLong("problem"));
         }
-        Ok(beat)
+        Ok(heartbeat)
     }
 }

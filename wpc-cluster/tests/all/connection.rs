@@ -3,7 +3,7 @@
 use crate::support::certificates::Certificates;
 use crate::support::{self, FaultProxy, NatsCluster, NatsServer, eventually, within};
 use std::time::Duration;
-use wpc_cluster::{ClusterOptions, Connection, Credentials, Error};
+use wpc_cluster::{ClusterOptions, Connection, Credentials, Error, NodeOptions};
 
 /// The text of the error of connecting with these options.
 async fn refusal(options: ClusterOptions) -> String {
@@ -50,6 +50,17 @@ async fn a_token_authenticates_and_a_wrong_one_is_refused() {
         assert!(text.contains(expected), "{text}");
         assert!(text.contains(&server.address()), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_credentials_are_refused_does_not_start() {
+    let Some(server) = NatsServer::with(&NatsServer::token("secret")) else { return };
+    let options = with(&server, Credentials::Token("secret2".to_owned()));
+    let node = NodeOptions::new("a".parse().unwrap());
+    let joining = support::try_join(node, options);
+    let error = within("joining ends", joining).await.unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+    assert!(error.to_string().contains("refused the credentials"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

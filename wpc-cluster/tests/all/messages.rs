@@ -45,10 +45,10 @@ fn read(message: &[u8]) -> usize {
         }
         assert_eq!(Control::decode(&control.encode()).unwrap(), control);
     }
-    if let Ok(beat) = Heartbeat::decode(&bytes) {
+    if let Ok(heartbeat) = Heartbeat::decode(&bytes) {
         accepted += 1;
-        assert!(beat.version.capacity() + beat.problem.capacity() <= limit);
-        assert_eq!(Heartbeat::decode(&beat.encode()).unwrap(), beat);
+        assert!(heartbeat.version.capacity() + heartbeat.problem.capacity() <= limit);
+        assert_eq!(Heartbeat::decode(&heartbeat.encode()).unwrap(), heartbeat);
     }
     accepted
 }
@@ -103,12 +103,13 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
             control.encode()
         },
     );
-    let beat = (any::<[u64; 3]>(), text()).prop_map(|([epoch, accepted, refused], problem)| {
-        let mut beat = Heartbeat::new(epoch);
-        (beat.accepted, beat.refused) = (accepted, refused);
-        (beat.version, beat.problem) = (problem.clone(), problem);
-        beat.encode()
-    });
+    let heartbeat =
+        (any::<[u64; 3]>(), text()).prop_map(|([epoch, accepted, refused], problem)| {
+            let mut heartbeat = Heartbeat::new(epoch);
+            (heartbeat.accepted, heartbeat.refused) = (accepted, refused);
+            (heartbeat.version, heartbeat.problem) = (problem.clone(), problem);
+            heartbeat.encode()
+        });
     let frame = (any::<u64>(), any::<[u8; 32]>(), body(), text(), 0..7_u8).prop_map(
         |(number, definition, body, text, kind)| {
             let report = || {
@@ -131,7 +132,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
             frame.encode(text.as_bytes())
         },
     );
-    prop_oneof![request, control, beat, frame].prop_map(|bytes: Bytes| bytes.to_vec())
+    prop_oneof![request, control, heartbeat, frame].prop_map(|bytes: Bytes| bytes.to_vec())
 }
 
 proptest! {
@@ -188,7 +189,7 @@ fn texts_that_are_too_long_are_refused() {
     assert_eq!(Request::decode(&request.encode(&[])), Err(Malformed::TooLong("function")));
     let control = Control::Cancel { inboxes: vec![String::new(); 1_025] };
     assert_eq!(Control::decode(&control.encode()), Err(Malformed::TooLong("inboxes")));
-    let mut beat = Heartbeat::new(1);
-    beat.problem = "x".repeat(4_097);
-    assert_eq!(Heartbeat::decode(&beat.encode()), Err(Malformed::TooLong("problem")));
+    let mut heartbeat = Heartbeat::new(1);
+    heartbeat.problem = "x".repeat(4_097);
+    assert_eq!(Heartbeat::decode(&heartbeat.encode()), Err(Malformed::TooLong("problem")));
 }

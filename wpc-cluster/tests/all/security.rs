@@ -151,7 +151,7 @@ async fn deploy(deployer: &User) {
     let registry = deployer.key_value("wpc_registry").await;
     let revision = registry.create("active", "1".into()).await.unwrap();
     registry.update("active", "2".into(), revision).await.unwrap();
-    deployer.key_value("wpc_staging").await.put("wanted.2.r", "2".into()).await.unwrap();
+    deployer.key_value("wpc_staging").await.put("prepare.2.r", "2".into()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,11 +169,11 @@ async fn each_role_can_do_what_it_is_for() {
     let mut controls = node.client.subscribe("wpc.v1.node.n1").await.unwrap();
     let mut hellos = node.client.subscribe("wpc.v1.hello").await.unwrap();
     let staging = node.key_value("wpc_staging").await;
-    assert_eq!(watched(&staging, "wanted.*.*").await, b"2");
+    assert_eq!(watched(&staging, "prepare.*.*").await, b"2");
     staging.put("report.2.r.n1", "ready".into()).await.unwrap();
     assert_eq!(content(&node.objects("wpc_objects").await, "module").await, b"content");
     node.objects("wpc_objects").await.put("index", &mut b"list".as_slice()).await.unwrap();
-    node.client.publish("wpc.v1.beat.n1", "beat".into()).await.unwrap();
+    node.client.publish("wpc.v1.beat.n1", "heartbeat".into()).await.unwrap();
     within("the report", reports.next()).await.unwrap();
 
     // A client reads the registry, and calls.
@@ -271,7 +271,7 @@ async fn a_client_cannot_deploy_or_read_what_is_for_others() {
     for subject in [
         "$KV.wpc_registry.active",
         "$KV.wpc_registry.revision.1",
-        "$KV.wpc_staging.wanted.1.r",
+        "$KV.wpc_staging.prepare.1.r",
         "$KV.wpc_staging.report.1.r.n1",
         "$O.wpc_objects.M.x",
         "$O.wpc_objects.C.x",
@@ -312,7 +312,7 @@ async fn a_node_cannot_activate_or_serve_for_another_node() {
     let mut node = server.user(&server.node, "n1").await;
     for subject in [
         "$KV.wpc_registry.active",
-        "$KV.wpc_staging.wanted.1.r",
+        "$KV.wpc_staging.prepare.1.r",
         "$KV.wpc_staging.report.1.r.n2",
         "$JS.API.STREAM.CREATE.mine",
         "$JS.API.STREAM.DELETE.KV_wpc_registry",

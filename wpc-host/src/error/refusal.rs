@@ -19,6 +19,7 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\": {}", self.kind, self.name, self.error)
+        let (item, error) = (format!("{} \"{}\"", self.kind, self.name), self.error.to_string());
+        if error.contains(&item) { f.write_str(&error) } else { write!(f, "{item}: {error}") }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn every_error() -> Vec<Error> {
             reserve: 67_108_864,
         },
         Error::OsLimit {
-            what: "the compiled code of function \"resize\"".to_owned(),
+            what: "a memory mapping for the compiled code of function \"resize\"".to_owned(),
             resource: OsResource::FileDescriptors,
             needed: 1,
             used: 1010,

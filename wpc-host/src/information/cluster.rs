@@ -65,7 +65,7 @@ pub struct NodeInformation {
     /// The calls from other processes that it has refused since its start.
     pub calls_refused: u64,
     /// The time since it last reported.
-    pub last_report: Duration,
+    pub last_heartbeat: Duration,
     /// Why other processes cannot call it reliably, or why it does not run the active revision; empty if it has no problem.
     pub problem: String,
 }
@@ -84,7 +84,7 @@ impl NodeInformation {
             calls_in_flight: 0,
             calls_accepted: 0,
             calls_refused: 0,
-            last_report: Duration::ZERO,
+            last_heartbeat: Duration::ZERO,
             problem: String::new(),
         }
     }

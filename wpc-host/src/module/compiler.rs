@@ -164,7 +164,7 @@ impl Compiler {
         if busy >= MAX_COMPILATIONS {
             return Err(Error::CompilerBusy { what: what.to_owned(), busy });
         }
-        os_limits::check_code(format_args!("the compiled code of {what}"))?;
+        os_limits::check_code(format_args!("a memory mapping for the compiled code of {what}"))?;
         let engine = self.engines.get(profile)?;
         let cache = self.engines.cache();
         let (name, bytes) = (what.to_owned(), Arc::clone(&source.bytes));

@@ -26,8 +26,8 @@ pub(super) fn check(cluster: &ClusterInformation) -> (Verdict, String) {
         ),
         (true, Some(_), None) => degraded("this node has not reported yet".to_owned()),
         (true, _, Some(own)) if own.state == NodeState::Lost => degraded(format!(
-            "the last report of this node arrived {} s ago",
-            own.last_report.as_secs()
+            "the last heartbeat of this node arrived {} s ago",
+            own.last_heartbeat.as_secs()
         )),
         (true, _, Some(own)) if own.state == NodeState::Behind => degraded(drift(own, cluster)),
         (true, ..) => (Verdict::Passed, summary(cluster)),
@@ -67,7 +67,7 @@ pub(super) fn lines(cluster: &ClusterInformation) -> String {
             None => text += ", no revision",
         }
         if node.state == NodeState::Lost {
-            let _ = write!(text, ", last report {} s ago", node.last_report.as_secs());
+            let _ = write!(text, ", last heartbeat {} s ago", node.last_heartbeat.as_secs());
         } else {
             let _ = write!(text, ", {} of {} calls", node.calls_in_flight, node.call_limit);
         }

@@ -36,7 +36,7 @@ impl Reports {
     }
 
     fn rate(&mut self, node: &NodeInformation, now: Instant) -> Option<f64> {
-        let at = now.checked_sub(node.last_report).unwrap_or(now);
+        let at = now.checked_sub(node.last_heartbeat).unwrap_or(now);
         let accepted = node.calls_accepted;
         let Some(report) = self.0.get_mut(&node.name) else {
             self.0.insert(node.name.clone(), Report { at, accepted, rate: None });
@@ -58,7 +58,7 @@ mod tests {
 
     fn cluster(accepted: u64, age: Duration) -> ClusterInformation {
         let mut node = NodeInformation::new("north", NodeState::Ready);
-        (node.calls_accepted, node.last_report) = (accepted, age);
+        (node.calls_accepted, node.last_heartbeat) = (accepted, age);
         let mut cluster = ClusterInformation::default();
         cluster.nodes.push(node);
         cluster

@@ -129,9 +129,9 @@ fn write_states(families: &mut Families<'_>, nodes: &[Node<'_>]) -> Result<(), E
         of_each(nodes, |node| node.revision.unwrap_or_default()),
     )?;
     families.times(
-        "wpc_node_last_report_age",
+        "wpc_node_last_heartbeat_age",
         "The time since a node last reported.",
-        nodes.iter().map(|node| ([("node", &*node.name)], node.last_report.as_secs_f64())),
+        nodes.iter().map(|node| ([("node", &*node.name)], node.last_heartbeat.as_secs_f64())),
     )
 }
 

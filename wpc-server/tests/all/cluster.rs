@@ -76,7 +76,7 @@ fn drift_is_reported_and_the_verbose_answer_has_its_reason() {
     let own = r#"[!] node "north": behind, revision 6, 64 of 64 calls: the module of \"resize\"\nis damaged"#;
     assert!(verbose.contains(own), "{verbose}");
     assert!(
-        verbose.contains("[-] node \"west\": lost, revision 7, last report 42 s ago\n"),
+        verbose.contains("[-] node \"west\": lost, revision 7, last heartbeat 42 s ago\n"),
         "{verbose}"
     );
     let report = server.get("/readyz?verbose", &[("accept", "application/json")]).json();
@@ -96,7 +96,7 @@ fn the_cluster_is_described_as_json() {
         json!({
             "name": "south", "state": "behind", "version": "0.1.0", "revision": 6, "workers": 2,
             "call_limit": 64, "calls_in_flight": 5, "calls_accepted": 1005, "calls_refused": 3,
-            "last_report_seconds": 0.3, "problem": "the module of \"resize\" is damaged",
+            "last_heartbeat_seconds": 0.3, "problem": "the module of \"resize\" is damaged",
         })
     );
 }
@@ -148,7 +148,7 @@ fn metrics_have_each_node_and_how_far_it_is_behind() {
     assert_eq!(of(r#"wpc_node_state{node="south",state="ready"}"#), 0.0);
     assert_eq!(of(r#"wpc_node_revision{node="south"}"#), 6.0);
     assert_eq!(of(r#"wpc_node_info{node="south",version="0.1.0"}"#), 1.0);
-    assert_eq!(of(r#"wpc_node_last_report_age_seconds{node="west"}"#), 42.0);
+    assert_eq!(of(r#"wpc_node_last_heartbeat_age_seconds{node="west"}"#), 42.0);
     assert_eq!(of(r#"wpc_node_workers{node="north"}"#), 2.0);
     assert_eq!(of(r#"wpc_node_calls_in_flight{node="north"}"#), 64.0);
     assert_eq!(of(r#"wpc_node_calls_limit{node="north"}"#), 64.0);

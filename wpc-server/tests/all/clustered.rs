@@ -32,7 +32,7 @@ pub(crate) fn node(name: &str, state: NodeState, revision: u64, calls: usize) ->
     node.version = "0.1.0".to_owned();
     (node.revision, node.workers, node.call_limit) = (Some(revision), 2, 64);
     (node.calls_in_flight, node.calls_accepted) = (calls, 1_000 + calls as u64);
-    node.last_report = Duration::from_millis(300);
+    node.last_heartbeat = Duration::from_millis(300);
     node
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn cluster() -> ClusterInformation {
     south.problem = "the module of \"resize\" is damaged".to_owned();
     south.calls_refused = 3;
     let mut west = node("west", NodeState::Lost, 7, 0);
-    west.last_report = Duration::from_secs(42);
+    west.last_heartbeat = Duration::from_secs(42);
     let mut cluster = ClusterInformation::default();
     (cluster.node, cluster.is_connected) = (Some("north".to_owned()), true);
     (cluster.disconnects, cluster.dropped_messages, cluster.active_revision) = (1, 2, Some(7));

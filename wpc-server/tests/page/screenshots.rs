@@ -125,7 +125,7 @@ fn four_nodes() -> ClusterInformation {
     let mut behind = node("rack2-a", NodeState::Behind, 41, 22);
     behind.problem = "revision 42: the module of \"thumbnail\" is larger than the limit".to_owned();
     let mut lost = node("rack2-b", NodeState::Lost, 42, 0);
-    lost.last_report = Duration::from_secs(95);
+    lost.last_heartbeat = Duration::from_secs(95);
     let mut cluster = ClusterInformation::default();
     (cluster.node, cluster.is_connected) = (Some("rack1-a".to_owned()), true);
     cluster.active_revision = Some(42);

@@ -75,7 +75,7 @@ impl Folder {
         self.read(&module_name(hash), hash, limit).is_some()
     }
 
-    /// Writes a file, which is complete or not there.
+    /// Writes a file atomically: afterwards it is complete or does not exist.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
         let write = || {
             let mut file = NamedTempFile::new_in(&self.0.path)?;

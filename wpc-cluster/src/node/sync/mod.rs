@@ -14,7 +14,7 @@ pub(crate) use folder::Folder;
 use super::served::Serving;
 use crate::names::NodeName;
 use crate::protocol::staging::{Effect, Input, Reported, RevisionId, Revisions};
-use crate::registry::staging::{NodeReport, Outcome, Wanted};
+use crate::registry::staging::{NodeReport, Outcome, PrepareRequest};
 use crate::registry::watch::{Change, Followed, follow};
 use crate::registry::{Active, Known, Registry};
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ impl Sync {
     ) -> Self {
         let (sender, state) = watch::channel(State::default());
         let (to_active, active) = mpsc::channel(16);
-        let (to_wanted, wanted) = mpsc::channel(16);
+        let (to_asked, asked) = mpsc::channel(16);
         let (reports, to_report) = mpsc::channel(MAX_REPORTS);
         let copy = folder.active(&registry);
         let known = Known::of(copy.as_ref());
@@ -98,9 +98,9 @@ impl Sync {
         let tasks = [
             creating,
             tokio::spawn(follow(registry.clone(), Followed::Active, known, to_active)),
-            tokio::spawn(follow(registry.clone(), Followed::Wanted, known, to_wanted)),
+            tokio::spawn(follow(registry.clone(), Followed::PrepareRequests, known, to_asked)),
             tokio::spawn(report(registry, node, to_report)),
-            tokio::spawn(task.run(active, wanted)),
+            tokio::spawn(task.run(active, asked)),
         ];
         Self { state, tasks: tasks.iter().map(|task| task.abort_handle()).collect() }
     }
@@ -132,11 +132,11 @@ impl Drop for Sync {
 async fn report(
     registry: Registry,
     node: NodeName,
-    mut reports: mpsc::Receiver<(Wanted, NodeReport)>,
+    mut reports: mpsc::Receiver<(PrepareRequest, NodeReport)>,
 ) {
-    while let Some((wanted, report)) = reports.recv().await {
+    while let Some((asked, report)) = reports.recv().await {
         for attempt in 0..REPORT_ATTEMPTS {
-            match registry.report(&node, wanted, &report).await {
+            match registry.report(&node, asked, &report).await {
                 Ok(()) => break,
                 Err(error) => tracing::warn!(%error, attempt, "failed to report a revision"),
             }
@@ -162,7 +162,7 @@ struct Task {
     /// The revision that the node ran last, before it started.
     copy: Option<Active>,
     jobs: JoinSet<Finished>,
-    reports: mpsc::Sender<(Wanted, NodeReport)>,
+    reports: mpsc::Sender<(PrepareRequest, NodeReport)>,
     state: watch::Sender<State>,
     epoch: u64,
     /// Why the registry cannot be read at the moment.
@@ -172,7 +172,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut active: mpsc::Receiver<Change>, mut wanted: mpsc::Receiver<Change>) {
+    async fn run(mut self, mut active: mpsc::Receiver<Change>, mut asked: mpsc::Receiver<Change>) {
         let mut retry = tokio::time::interval(RETRY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         retry.reset();
@@ -183,7 +183,7 @@ impl Task {
                     Err(error) => tracing::error!(%error, "a task of the node has panicked"),
                 },
                 Some(change) = active.recv() => self.on_active(change),
-                Some(change) = wanted.recv() => self.on_wanted(change),
+                Some(change) = asked.recv() => self.on_prepare_request(change),
                 _ = retry.tick() => self.input(Input::Retry),
                 else => return,
             }
@@ -214,7 +214,7 @@ impl Task {
                 (self.was_reached, self.unreachable) = (true, None);
                 self.target(*active);
             }
-            Change::Wanted(_) | Change::Refused(..) => {}
+            Change::PrepareRequested(_) | Change::Refused(..) => {}
             // The registry does not state what a deployer activated last; the node knows it from before.
             Change::Ignored(problem) => {
                 tracing::warn!(problem, "the node ignores what the registry states");
@@ -256,23 +256,25 @@ impl Task {
         }
     }
 
-    fn on_wanted(&mut self, change: Change) {
+    fn on_prepare_request(&mut self, change: Change) {
         match change {
-            Change::Wanted(wanted) => self.input(Input::Wanted(wanted.revision, wanted.request)),
-            Change::Refused(wanted, problem) => {
+            Change::PrepareRequested(asked) => {
+                self.input(Input::PrepareRequested(asked.revision, asked.request))
+            }
+            Change::Refused(asked, problem) => {
                 tracing::warn!(problem, "a request is ignored");
-                self.report(wanted, Outcome::refused([problem]));
+                self.report(asked, Outcome::refused([problem]));
             }
             Change::Ignored(problem) => tracing::warn!(problem, "a request is ignored"),
             Change::Active(_) | Change::Nothing | Change::Unreachable(_) => {}
         }
     }
 
-    fn report(&self, wanted: Wanted, outcome: Outcome) {
-        let (document, epoch) = (wanted.revision.document, self.epoch);
+    fn report(&self, asked: PrepareRequest, outcome: Outcome) {
+        let (document, epoch) = (asked.revision.document, self.epoch);
         let report = NodeReport { document, epoch, outcome };
-        if self.reports.try_send((wanted, report)).is_err() {
-            let revision = wanted.revision.number;
+        if self.reports.try_send((asked, report)).is_err() {
+            let revision = asked.revision.number;
             tracing::warn!(revision, "too many reports wait, so this one is not sent");
         }
     }
@@ -325,7 +327,7 @@ impl Task {
                     Reported::Ready(index) => Outcome::Ready { index },
                     Reported::Failed(problems) => Outcome::refused(problems),
                 };
-                self.report(Wanted { request, revision: id, at_ms: 0 }, outcome);
+                self.report(PrepareRequest { request, revision: id, at_ms: 0 }, outcome);
             }
             Effect::Forget(id) => drop(self.candidates.remove(&id)),
         }

@@ -29,7 +29,7 @@ fn a_wanted_revision_is_prepared_and_reported_and_not_activated() {
     let (mut node, id, request) = (Revisions::default(), revision(1), RequestId(7));
     let report = |reported| Effect::Report(id, request, reported);
     let expected = [report(Reported::Preparing), Effect::Fetch(id)];
-    assert_eq!(node.on(Input::Wanted(id, request)), expected);
+    assert_eq!(node.on(Input::PrepareRequested(id, request)), expected);
     assert_eq!(node.on(Input::Fetched(id)), [Effect::Prepare(id)]);
     assert_eq!(node.on(Input::Prepared(id, index(1))), [Effect::Publish(id)]);
     assert_eq!(node.on(Input::Published(id)), [report(Reported::Ready(index(1)))]);
@@ -42,7 +42,7 @@ fn a_revision_that_fails_is_reported_and_the_active_one_stays() {
     let mut node = Revisions::default();
     activate(&mut node, 1);
     let (id, request) = (revision(2), RequestId(7));
-    node.on(Input::Wanted(id, request));
+    node.on(Input::PrepareRequested(id, request));
     let problems = vec!["damaged".to_owned()];
     let effects = node.on(Input::Failed(id, problems.clone()));
     let report = Effect::Report(id, request, Reported::Failed(problems.clone()));
@@ -61,7 +61,7 @@ fn a_revision_that_fails_is_reported_and_the_active_one_stays() {
 fn a_change_of_the_target_during_an_activation_waits_for_its_end() {
     let mut node = Revisions::default();
     for number in [1, 2] {
-        node.on(Input::Wanted(revision(number), RequestId(number)));
+        node.on(Input::PrepareRequested(revision(number), RequestId(number)));
         node.on(Input::Fetched(revision(number)));
         node.on(Input::Prepared(revision(number), index(number)));
         node.on(Input::Published(revision(number)));
@@ -88,7 +88,7 @@ fn the_revisions_that_are_kept_are_bounded() {
     activate(&mut node, 1);
     let mut forgotten = 0;
     for number in 2..100 {
-        let mut effects = node.on(Input::Wanted(revision(number), RequestId(number)));
+        let mut effects = node.on(Input::PrepareRequested(revision(number), RequestId(number)));
         effects.extend(node.on(Input::Failed(revision(number), Vec::new())));
         let is_other =
             |effect: &&Effect| matches!(effect, Effect::Forget(id) if *id != revision(number));
@@ -190,7 +190,7 @@ fn a_node_converges_to_the_registry_despite_failures() {
                 0 => {
                     requests += 1;
                     let id = revision(simulation.random.random_range(1..=12));
-                    simulation.input(Input::Wanted(id, RequestId(requests)));
+                    simulation.input(Input::PrepareRequested(id, RequestId(requests)));
                 }
                 1 => {
                     let id = revision(simulation.random.random_range(1..=12));

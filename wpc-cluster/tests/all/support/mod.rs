@@ -66,7 +66,7 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
 /// must not make its nodes lost or its connections fail.
 pub(crate) fn options(servers: &str) -> ClusterOptions {
     let mut options = ClusterOptions::new(servers);
-    options.report_interval = Duration::from_secs(1);
+    options.heartbeat_interval = Duration::from_secs(1);
     options.connect_timeout = Duration::from_secs(30);
     options
 }

@@ -295,7 +295,7 @@ impl Log {
             let left = until.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero() && !written.is_closed,
-                "the NATS server did not come to this: {what}\n{}",
+                "the NATS server did not reach this state: {what}\n{}",
                 written.lines.join("\n")
             );
             let waited = self.changed.wait_timeout(written, left);

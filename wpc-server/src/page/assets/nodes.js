@@ -50,7 +50,7 @@ function updateNodeRow(entry, node, cluster) {
   setText(entry.accepted, rate(node.accept_rate));
   setAttribute(entry.accepted, 'title', `${grouped.format(node.calls_accepted)} in total`);
   setText(entry.refused, short(node.calls_refused));
-  setText(entry.report, `${age(node.last_report_seconds)} ago`);
+  setText(entry.report, `${age(node.last_heartbeat_seconds)} ago`);
   setText(entry.version, node.version || NONE);
   setText(entry.problem, node.problem);
   setAttribute(entry.problem, 'title', node.problem || null);

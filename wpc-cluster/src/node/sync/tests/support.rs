@@ -53,7 +53,7 @@ impl Nats {
     pub(super) fn options(&self) -> ClusterOptions {
         let mut options = ClusterOptions::new(&format!("nats://127.0.0.1:{}", self.port));
         // Nodes have one and a half intervals to answer. On a busy machine, a test that needs an answer of each node waits for it.
-        options.report_interval = Duration::from_secs(1);
+        options.heartbeat_interval = Duration::from_secs(1);
         options.connect_timeout = Duration::from_secs(30);
         options
     }
