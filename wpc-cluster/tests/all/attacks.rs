@@ -251,7 +251,7 @@ async fn a_client_cannot_make_nodes_prepare_or_deployers_restore_what_it_writes(
     let at = u64::try_from(now.as_millis()).unwrap();
     let content = json!({ "request": 7, "revision": revision, "at_ms": at }).to_string();
     let request = json!({ "content": content }).to_string();
-    smuggle(&user, "$KV.wpc_staging.wanted.9.r", request.into()).await;
+    smuggle(&user, "$KV.wpc_staging.prepare.9.r", request.into()).await;
     let report = eventually("the node refuses it", async || {
         staging.get(format!("report.9.{:016x}.n1", 7)).await.unwrap()
     })
