@@ -187,6 +187,7 @@ pub(crate) fn error_json(error: &Error, interface: Interface) -> Value {
         "code": error.code().as_str(),
         "kind": error.kind(),
         "message": remedy::text(error, interface),
+        "outcome": error.outcome(),
         "retry_can_help": error.retry_can_help(),
     });
     if let Some(advice) = advice(error, interface) {

@@ -90,9 +90,16 @@ pub(crate) fn plugins(compiled: &CompiledPlugin, most: usize) -> Result<extism::
 
 /// The sum of two numbers by a plug-in of the pool.
 pub(crate) fn add(pool: &extism::Pool, a: i32, b: i32) -> Result<i32> {
-    let mut plugin = pool.get(PLUGIN_TIMEOUT)?.context("no plug-in is free")?;
-    let numbers = [a.to_le_bytes(), b.to_le_bytes()].concat();
-    plugin.call("add", numbers.as_slice())
+    pool.get(PLUGIN_TIMEOUT)?.context("no plug-in is free")?.call("add", numbers(a, b).as_slice())
+}
+
+/// The same by a new plug-in.
+pub(crate) fn add_fresh(compiled: &CompiledPlugin, a: i32, b: i32) -> Result<i32> {
+    Plugin::new_from_compiled(compiled)?.call("add", numbers(a, b).as_slice())
+}
+
+fn numbers(a: i32, b: i32) -> Vec<u8> {
+    [a.to_le_bytes(), b.to_le_bytes()].concat()
 }
 
 /// Extism's pool blocks threads until a plug-in is free, so 1,000 outstanding calls would block 1,000 threads. Its user

@@ -7,11 +7,11 @@ mod load;
 
 use crate::report::{Point, Unit};
 use crate::sampling::Samples;
-use crate::serving::{AXUM, EXTISM, Serving, WASMTIME, WPC};
+use crate::serving::{AXUM, EXTISM, EXTISM_FRESH, Serving, WASMTIME, WPC, WPC_FRESH};
 use anyhow::Result;
 use load::{Load, Request};
 
-pub(crate) const SERVERS: [&str; 4] = [WPC, AXUM, EXTISM, WASMTIME];
+pub(crate) const SERVERS: [&str; 6] = [WPC, AXUM, EXTISM, WASMTIME, WPC_FRESH, EXTISM_FRESH];
 
 /// How many connections are open. Each has one request outstanding.
 const CONNECTIONS: usize = 64;

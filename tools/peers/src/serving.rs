@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wpc_host::{Options, WorkerProcedureCall};
+use wpc_host::{Options, WasmModule, WorkerProcedureCall};
 use wpc_server::{Application, Server};
 
 /// The subcommand of a server process.
@@ -24,6 +24,9 @@ pub(crate) const SUBCOMMAND: &str = "serve";
 pub(crate) const WPC: &str = "wpc";
 pub(crate) const AXUM: &str = "axum alone";
 pub(crate) const EXTISM: &str = "Extism behind axum";
+/// As `wasmtime serve` has: no call can observe what another one left in memory.
+pub(crate) const WPC_FRESH: &str = "wpc, a sandbox for each call";
+pub(crate) const EXTISM_FRESH: &str = "Extism behind axum, a plug-in for each call";
 pub(crate) const WASMTIME: &str = "wasmtime serve";
 
 /// The workers or plug-ins, and the threads for HTTP where they run the guests too.
@@ -101,14 +104,17 @@ fn component() -> Result<PathBuf> {
 pub(crate) fn run(series: &str) -> Result<()> {
     let guests = Guests::read()?;
     // As `wpc serve` has by default, because its workers run the guests.
-    let threads = if series == WPC { 1 } else { THREADS };
+    let is_own = [WPC, WPC_FRESH].contains(&series);
+    let threads = if is_own { 1 } else { THREADS };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        if series == WPC {
+        if is_own {
             let wpc = WorkerProcedureCall::new(Options::default())?;
-            wpc.define_worker_function("add", guests.wpc.as_slice())?;
+            let module = WasmModule::new(guests.wpc.as_slice());
+            let module = if series == WPC_FRESH { module.isolate_calls() } else { module };
+            wpc.define_worker_function("add", module)?;
             wpc.start_workers(THREADS)?;
             let server = Server::bind(any).await?;
             println!("{}", server.address());
@@ -121,6 +127,10 @@ pub(crate) fn run(series: &str) -> Result<()> {
             EXTISM => {
                 let plugins = extism::plugins(&extism::compile(&guests.extism)?, THREADS)?;
                 Router::new().route(path, post(add)).with_state(plugins)
+            }
+            EXTISM_FRESH => {
+                let compiled = extism::compile(&guests.extism)?;
+                Router::new().route(path, post(add_fresh)).with_state(compiled)
             }
             other => bail!("unknown server {other:?}; there are {SERVERS:?}"),
         };
@@ -140,7 +150,17 @@ async fn add(
     State(plugins): State<::extism::Pool>,
     Json((a, b)): Json<(i32, i32)>,
 ) -> Result<Json<i32>, (StatusCode, String)> {
-    extism::add(&plugins, a, b)
-        .map(Json)
-        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    response(extism::add(&plugins, a, b))
+}
+
+/// As [`add`], with a plug-in that was not used before.
+async fn add_fresh(
+    State(compiled): State<::extism::CompiledPlugin>,
+    Json((a, b)): Json<(i32, i32)>,
+) -> Result<Json<i32>, (StatusCode, String)> {
+    response(extism::add_fresh(&compiled, a, b))
+}
+
+fn response(sum: Result<i32>) -> Result<Json<i32>, (StatusCode, String)> {
+    sum.map(Json).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

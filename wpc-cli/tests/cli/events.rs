@@ -46,7 +46,9 @@ fn json_lines_have_time_level_worker_call_and_function() {
     assert!(event("sandbox_restart_scheduled")["restart_delay_ms"].is_u64());
     assert_eq!(event("call_execution_failed")["error"]["code"], "trap");
     assert_eq!(answers[1]["error"]["retry_can_help"], Value::Bool(true), "{}", answers[1]);
+    assert_eq!(answers[1]["error"]["outcome"], "unknown");
     assert_eq!(answers[2]["error"]["code"], "guest_error");
+    assert_eq!(answers[2]["error"]["outcome"], "finished");
     assert_eq!(answers[2]["error"]["retry_can_help"], Value::Bool(false), "{}", answers[2]);
 }
 

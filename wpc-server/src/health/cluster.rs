@@ -1,6 +1,6 @@
 //! The check of a cluster in the probes of one of its processes.
 
-use super::report::Verdict;
+use super::report::{Verdict, on_one_line};
 use crate::cluster::state_name;
 use std::fmt::Write as _;
 use wpc_host::{ClusterInformation, NodeInformation, NodeState};
@@ -72,8 +72,7 @@ pub(super) fn lines(cluster: &ClusterInformation) -> String {
             let _ = write!(text, ", {} of {} calls", node.calls_in_flight, node.call_limit);
         }
         if !node.problem.is_empty() {
-            // It may contain text of a guest.
-            let _ = write!(text, ": {}", node.problem.escape_debug());
+            let _ = write!(text, ": {}", on_one_line(&node.problem));
         }
         text.push('\n');
     }

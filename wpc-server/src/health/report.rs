@@ -160,18 +160,39 @@ impl Report {
             let _ = write!(text, "{} function {:?}: ", verdict.mark(), function.name);
             let _ = write!(text, "{}", function.state.as_str());
             if let Some(reason) = &function.reason {
-                // A reason may contain text of a guest.
-                let _ = write!(text, ": {}", reason.escape_debug());
+                let _ = write!(text, ": {}", on_one_line(reason));
             }
             text.push('\n');
         }
         for SuspendedEntry { entry, reason } in self.suspended.iter().flatten() {
-            let _ = writeln!(text, "[-] {entry}: suspended: {}", reason.escape_debug());
+            let _ = writeln!(text, "[-] {entry}: suspended: {}", on_one_line(reason));
         }
         text += match self.status {
             Status::Ok => "ok\n",
             Status::NotReady => "not ready\n",
         };
         text
+    }
+}
+
+/// The text with its control characters escaped, because it may be that of a guest.
+pub(super) fn on_one_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_guest_stays_on_one_line_and_is_readable() {
+        assert_eq!(on_one_line("\"a\" isn't\n[+] b\u{1b}"), "\"a\" isn't\\n[+] b\\u{1b}");
     }
 }
