@@ -73,7 +73,7 @@ fn drift_is_reported_and_the_verbose_answer_has_its_reason() {
     let expected = "[!] cluster: this node runs revision 6, and revision 7 is active; `/readyz?verbose` shows the reason";
     assert_eq!(line, expected);
     let verbose = text(&server.get("/readyz?verbose", &[]));
-    let own = r#"[!] node "north": behind, revision 6, 64 of 64 calls: the module of \"resize\"\nis damaged"#;
+    let own = r#"[!] node "north": behind, revision 6, 64 of 64 calls: the module of "resize"\nis damaged"#;
     assert!(verbose.contains(own), "{verbose}");
     assert!(
         verbose.contains("[-] node \"west\": lost, revision 7, last heartbeat 42 s ago\n"),
