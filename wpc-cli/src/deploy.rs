@@ -100,8 +100,8 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
     let mut registered = register(&client, (&source, &packed), &path, &body)?;
     let number = registered["revision"]["number"].clone();
     // Items that the server refused at its start are tried again, even if the manifest has not changed.
-    let has_suspended = deployment["suspended"].as_array().is_some_and(|items| !items.is_empty());
-    let is_activated = !arguments.dry_run && (number != active || has_suspended);
+    let is_incomplete = deployment["not_served"].as_array().is_some_and(|items| !items.is_empty());
+    let is_activated = !arguments.dry_run && (number != active || is_incomplete);
     if is_activated {
         let body = json!({ "revision": number, "expected": active });
         let active = client.json("POST", "/v1/active", Some(&body));
@@ -117,7 +117,9 @@ pub(crate) fn deploy(arguments: &DeployArguments, as_json: bool) -> Result<(), F
         (true, _) => "nothing was changed, because of --dry-run\n".to_owned(),
         (false, false) => format!("nothing has changed; revision {number} is active\n"),
         (false, true) if number == active => {
-            format!("revision {number} is active; its suspended items are defined again\n")
+            format!(
+                "revision {number} is active; the items that were not served are defined again\n"
+            )
         }
         (false, true) => format!("revision {number} is active\n"),
     };

@@ -25,8 +25,8 @@ Examples:
   wpc drain --wait 30s --server http://127.0.0.1:7071
   wpc drain --end --server http://127.0.0.1:7071
 
-A drained server reports that it is not ready, answers new calls with 503, and finishes the calls in progress. The command
-needs the scope `deploy`, with `--wait` also `observe`. A server that is started again is not drained.
+A draining server reports that it is not ready, answers new calls with 503, and finishes the calls in progress. The command
+needs the scope `deploy`, with `--wait` also `observe`. A server that is started again is not draining.
 
 A node of a cluster is drained at its own address with --server. Other processes then call other nodes.";
 
@@ -45,7 +45,10 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
     } else if arguments.end {
         "the server accepts calls".to_owned()
     } else {
-        format!("the server is drained; {} in progress", count(calls(&state), "call"))
+        match calls(&state) {
+            0 => "the server is drained; no call is in progress".to_owned(),
+            calls => format!("the server is draining; {} in progress", count(calls, "call")),
+        }
     };
     terminal::print(format!("{text}\n").as_bytes())
 }
@@ -57,7 +60,7 @@ fn finished(client: &Client, mut state: Value, limit: Duration) -> Result<Value,
         if begun.elapsed() >= limit {
             let calls = count(calls(&state), "call");
             return Err(Failure::environment(format!(
-                "{calls} did not finish within {}; the server stays drained; run `wpc drain --end` to accept calls again",
+                "{calls} did not finish within {}; the server continues to drain; run `wpc drain --end` to accept calls again",
                 humantime::format_duration(limit)
             )));
         }

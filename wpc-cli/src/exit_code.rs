@@ -22,7 +22,7 @@ exit_codes! {
     Success 0 "success",
     System 1 "a system failure: a file, a stream, threads, memory or capacity cannot be used",
     Usage 2 "the command line, the manifest or an argument is invalid",
-    Rejected 3 "a module or definition was rejected or is missing",
+    Rejected 3 "a module, a definition or a request was rejected, or an item is missing",
     Guest 4 "the function returned an error",
     Failed 5 "the function trapped, reached a limit other than time, or its circuit breaker is open",
     Timeout 6 "the time limit stopped the call",

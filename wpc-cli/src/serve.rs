@@ -323,8 +323,8 @@ impl Deployed {
             refusal => Failure::environment(refusal.to_string()),
         })?;
         let State { active, problems, .. } = deployments.state();
-        let revision = active.map(|active| format!("suspended in revision {active}"));
-        report_refused(revision.as_deref().unwrap_or("suspended"), &problems, as_json);
+        let revision = active.map(|active| format!("not served in revision {active}"));
+        report_refused(revision.as_deref().unwrap_or("not served"), &problems, as_json);
         if let Some(refusal) = refused {
             let problems = match refusal {
                 Refusal::Problems(problems) => problems,

@@ -8,7 +8,7 @@
 //!
 //! 1. The caller looks the function up in the active revision, which it follows. A node that runs the function itself and has
 //!    a free slot runs it immediately, without NATS.
-//! 2. Otherwise it chooses a node by the nodes' reports, and publishes one message to
+//! 2. Otherwise it chooses a node by the nodes' heartbeats, and publishes one message to
 //!    `PREFIX.call.NODE.DEFINITION`.
 //! 3. The node compares the definition with its own, refuses a call that is late or exceeds its capacity, and submits the
 //!    others to its pool.

@@ -35,7 +35,7 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When an object that was not found is looked for again: the server that was asked may lag, or the message that stores the object may
 /// still be on its way because a server has failed.
-const LOOK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// The store of payloads of a cluster.
 pub(crate) struct Payloads {
@@ -125,7 +125,7 @@ impl Payloads {
     /// Deletes an object, even if NATS cannot be reached for several seconds, for example while its servers elect a leader. An object that
     /// does not exist is ignored.
     pub(crate) async fn delete(&self, name: &str) {
-        let mut looks = LOOK_AGAIN.iter();
+        let mut pauses = RETRY_PAUSES.iter();
         for _ in 0..DELETE_ATTEMPTS {
             let deleting = async {
                 let store = self.store().await.ok()?;
@@ -134,7 +134,7 @@ impl Payloads {
             let deleted = tokio::time::timeout(DELETE_TIMEOUT, deleting).await;
             let delay = match deleted.ok().flatten() {
                 Some(Ok(())) => return,
-                Some(Err(DeleteErrorKind::NotFound)) => match looks.next() {
+                Some(Err(DeleteErrorKind::NotFound)) => match pauses.next() {
                     Some(delay) => *delay,
                     None => return,
                 },

@@ -7,9 +7,9 @@ use crate::intake::Intake;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::refusals::Refused;
-use crate::suspended::SuspendedEntry;
 use crate::telemetry::{DEFAULT_MAX, FinishedRequest, MetricsFormat, ReportedRequests, Telemetry};
 use crate::traffic::Traffic;
+use crate::unserved::UnservedEntry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,16 +30,16 @@ struct Parts {
     gate: Arc<Gate>,
     traffic: Traffic,
     telemetry: Telemetry,
-    suspended_entries: Option<SuspendedEntries>,
+    unserved_entries: Option<UnservedEntries>,
     live: Arc<Live>,
     deployments: Option<Deployments>,
 }
 
-struct SuspendedEntries(Box<dyn Fn() -> Vec<SuspendedEntry> + Send + Sync>);
+struct UnservedEntries(Box<dyn Fn() -> Vec<UnservedEntry> + Send + Sync>);
 
-impl fmt::Debug for SuspendedEntries {
+impl fmt::Debug for UnservedEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SuspendedEntries")
+        f.write_str("UnservedEntries")
     }
 }
 
@@ -97,7 +97,7 @@ impl Application {
             idempotency: None,
             lifecycle: Lifecycle::default(),
             intake: Intake::default(),
-            suspended_entries: None,
+            unserved_entries: None,
             deployments: None,
             traffic,
             gate: Arc::new(Gate::new(&AccessSettings::default())),
@@ -146,8 +146,8 @@ impl Application {
         &self.0.telemetry
     }
 
-    pub(crate) fn suspended_entries(&self) -> Vec<SuspendedEntry> {
-        self.0.suspended_entries.as_ref().map(|entries| entries.0()).unwrap_or_default()
+    pub(crate) fn unserved_entries(&self) -> Vec<UnservedEntry> {
+        self.0.unserved_entries.as_ref().map(|entries| entries.0()).unwrap_or_default()
     }
 
     pub(crate) fn shared_backend(&self) -> &Arc<dyn Backend> {
@@ -181,11 +181,11 @@ impl Builder {
         self
     }
 
-    /// Serves the administration of these deployments, whose pool should be the backend. Their suspended items are reported by
+    /// Serves the administration of these deployments, whose pool should be the backend. Their items that are not served are reported by
     /// `/readyz?verbose`.
     pub fn deployments(mut self, deployments: Deployments) -> Self {
         self.0.deployments = Some(deployments.clone());
-        self.suspended_entries(move || deployments.state().suspended)
+        self.unserved_entries(move || deployments.state().not_served)
     }
 
     /// Uses this lifecycle, for a caller that observes it.
@@ -220,12 +220,12 @@ impl Builder {
         self
     }
 
-    /// Lists the entries that `/readyz?verbose` reports as suspended.
-    pub fn suspended_entries(
+    /// Lists the entries that `/readyz?verbose` reports as not served.
+    pub fn unserved_entries(
         mut self,
-        list: impl Fn() -> Vec<SuspendedEntry> + Send + Sync + 'static,
+        list: impl Fn() -> Vec<UnservedEntry> + Send + Sync + 'static,
     ) -> Self {
-        self.0.suspended_entries = Some(SuspendedEntries(Box::new(list)));
+        self.0.unserved_entries = Some(UnservedEntries(Box::new(list)));
         self
     }
 

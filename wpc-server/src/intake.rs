@@ -21,12 +21,12 @@ impl Intake {
         self.is_draining.store(is_draining, Ordering::Release);
     }
 
-    /// Refuses a new call while the server is drained.
+    /// Refuses a new call while the server is draining.
     pub(crate) fn admit(&self) -> Result<(), Problem> {
         if !self.is_draining() {
             return Ok(());
         }
-        let detail = "the server is drained: it accepts no new calls";
+        let detail = "the server is draining: it accepts no new calls";
         Err(Problem::new(ServerCode::Draining, detail).with_retry_after(RETRY_AFTER))
     }
 }

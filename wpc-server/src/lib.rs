@@ -62,10 +62,10 @@ mod router;
 mod rpc;
 mod server;
 mod store;
-mod suspended;
 mod telemetry;
 mod tokens;
 mod traffic;
+mod unserved;
 
 pub use access::{
     AccessSettings, Audit, AuditRecord, InvalidId, InvalidQuota, InvalidScope, NewToken, Principal,
@@ -87,6 +87,6 @@ pub use server::{
     ServerError,
 };
 pub use store::{Store, StoreError};
-pub use suspended::SuspendedEntry;
 pub use telemetry::{FinishedRequest, ReportedRequests};
 pub use traffic::Traffic;
+pub use unserved::UnservedEntry;

@@ -176,7 +176,7 @@ fn a_node_logs_what_happens_in_its_cluster_and_refuses_a_name_that_is_in_use() {
     nats.deploy(&manifest(folder.path(), 1));
     a.wait_for_line("cluster", "this node runs revision 1");
     drop(b);
-    a.wait_for_line("cluster", "node \\\"b\\\" has not reported for");
+    a.wait_for_line("cluster", "node \\\"b\\\" has sent no heartbeat for");
     // A refusal names the line of the manifest and the file of the module.
     let module = "(module (import \"env\" \"missing\" (func)) (func (export \"f\")))";
     wat(folder.path(), "missing.wat", module);

@@ -247,7 +247,7 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
     let listed = out(&run(&["ls"]));
     assert!(listed.starts_with(&format!("{}  f() -> i64  on ", &hash[..12])), "{listed}");
 
-    // An unchanged manifest is activated again if one of its items is suspended.
+    // An unchanged manifest is activated again if one of its items is not served.
     run(&["deploy"]);
     let active = client.active().unwrap();
     drop(server);
@@ -262,7 +262,8 @@ fn a_manifest_is_deployed_shown_and_rolled_back_from_the_command_line() {
         )
     };
     let deployed = out(&run(&["deploy"]));
-    let expected = format!("revision {active} is active; its suspended items are defined again\n");
+    let expected =
+        format!("revision {active} is active; the items that were not served are defined again\n");
     assert_eq!((deployed, client.version("f").0), (expected, json!(2)));
 
     // A refused deployment changes nothing.

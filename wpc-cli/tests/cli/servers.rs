@@ -232,7 +232,7 @@ fn a_server_is_drained_and_accepts_calls_again() {
     let (_server, url, _folder) = serve(&[]);
     let drain = |options: &[&str]| wpc(&[&["drain", "--server", &url], options].concat());
     let output = drain(&["--wait", "30s"]);
-    assert_eq!(out(&output), "the server is drained; 0 calls in progress\n", "{}", err(&output));
+    assert_eq!(out(&output), "the server is drained; no call is in progress\n", "{}", err(&output));
     let call = || wpc(&["call", "--server", &url, "add", "40", "2"]);
     let output = call();
     assert!(!output.status.success() && err(&output).contains("draining"), "{}", err(&output));

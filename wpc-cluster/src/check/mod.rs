@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::names::NodeName;
 use crate::options::{ClusterOptions, Credentials, is_loopback};
 use crate::permissions::{Role, missing, stream};
-use crate::protocol::members::CENSUS;
+use crate::protocol::members::DISCOVERY_INTERVALS;
 use crate::registry::Registry;
 use crate::wire::{Heartbeat, Stage};
 use answers::{StreamConfig, StreamInfo, User, UserInfo};
@@ -294,8 +294,11 @@ impl Check {
                 }
             }
         };
-        let _ =
-            tokio::time::timeout(connection.options().heartbeat_interval * CENSUS, reading).await;
+        let _ = tokio::time::timeout(
+            connection.options().heartbeat_interval * DISCOVERY_INTERVALS,
+            reading,
+        )
+        .await;
         for (node, _) in found.iter().filter(|(_, processes)| processes.len() > 1) {
             let text = format!("several processes have the name \"{node}\"");
             let reason = "They receive each other's calls and messages.";

@@ -222,8 +222,8 @@ pub(super) async fn send<R>(
         let next = match choose(inner, outgoing, attempts) {
             Ok(chosen) => chosen.ok_or_else(|| {
                 let mut members = inner.members();
-                let census = members.census(inner.up_since(), now());
-                attempts.none_left(census, members.random())
+                let discovery = members.discovery(inner.up_since(), now());
+                attempts.none_left(discovery, members.random())
             }),
             Err(next) => Err(next),
         };

@@ -134,8 +134,10 @@ async fn watch_nodes(inner: Weak<Inner>) {
         let (now, up_since) = (now(), inner.up_since());
         let lost = inner.members().find_lost(up_since, now);
         for node in lost {
-            let reason =
-                format!("node \"{node}\" has not reported for {} ms", (interval * 3).as_millis());
+            let reason = format!(
+                "node \"{node}\" has sent no heartbeat for {} ms",
+                (interval * 3).as_millis()
+            );
             tracing::warn!("{reason}");
             inner.pending.lose(&node, &reason);
         }

@@ -25,7 +25,7 @@ enum Submitted {
 
 /// How often, and at which interval, a node checks whether the guest of an ended call has stopped: 10 s in total. A guest stops within
 /// milliseconds, unless a host function keeps it.
-const FUEL_LOOKS: u32 = 1000;
+const FUEL_CHECKS: u32 = 1000;
 const FUEL_DELAY: Duration = Duration::from_millis(10);
 
 /// The maximum length in bytes of arguments that are converted, and of a result that is sent, within microseconds.
@@ -289,7 +289,7 @@ async fn answer(inner: Arc<Inner>, accepted: Accepted, submitted: Submitted) {
 
 /// Reports the fuel of a call that has ended, when its guest has stopped. The caller waits just as long for it.
 async fn report_fuel(inner: &Inner, inbox: String, fuel: FuelMeter) {
-    for _ in 0..FUEL_LOOKS {
+    for _ in 0..FUEL_CHECKS {
         if let Some(fuel_used) = fuel.fuel_used() {
             let message = Frame::Stopped { fuel_used }.encode(&[]);
             let _ = inner.connection.publish(inbox, message).await;

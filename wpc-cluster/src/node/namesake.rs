@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub(super) struct Namesake(watch::Sender<Option<Instant>>);
 
 /// The number of heartbeat intervals in which a process that has the name sends a heartbeat. A late one is found while the node runs.
-const REPORTS: f64 = 1.5;
+const INTERVALS: f64 = 1.5;
 /// How long a new connection may take before it counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -45,7 +45,7 @@ pub(super) async fn is_in_use(inner: &Arc<Inner>) -> Result<bool, crate::Error> 
     }
     let _ = connection.publish(names.hello(), Bytes::new()).await;
     let mut heard = inner.namesake.0.subscribe();
-    let interval = connection.options().heartbeat_interval.mul_f64(REPORTS);
+    let interval = connection.options().heartbeat_interval.mul_f64(INTERVALS);
     let found = tokio::time::timeout(interval, heard.wait_for(Option::is_some)).await;
     Ok(matches!(found, Ok(Ok(_))))
 }

@@ -1,7 +1,7 @@
 //! The next step of a call after an attempt.
 
 use crate::names::NodeName;
-use crate::protocol::members::Census;
+use crate::protocol::members::Discovery;
 use crate::wire::Refusal;
 use std::time::Duration;
 use wpc_host::{CallOutcome, Error, ErrorCode, ErrorReport};
@@ -162,7 +162,7 @@ impl Attempts {
     }
 
     /// No node is left to try. `jitter` is between 0 and 1.
-    pub(crate) fn none_left(&mut self, census: Census, jitter: f64) -> Next {
+    pub(crate) fn none_left(&mut self, discovery: Discovery, jitter: f64) -> Next {
         let was_busy = std::mem::take(&mut self.busy) > 0;
         let is_behind = std::mem::take(&mut self.behind) > 0;
         self.was_behind |= is_behind;
@@ -179,7 +179,7 @@ impl Attempts {
                 (false, false) => ABSENT_ROUNDS,
             };
             self.absent_rounds < rounds
-                || census == Census::Incomplete
+                || discovery == Discovery::Incomplete
                 || self.unknown.is_some()
                 || self.waits
         };
@@ -285,7 +285,7 @@ mod tests {
             let error = loop {
                 assert!(matches!(attempts.refused(node("a"), refusal.clone()), Next::Choose));
                 assert_eq!(attempts.tried(), [node("a")]);
-                match attempts.none_left(Census::Complete, 0.5) {
+                match attempts.none_left(Discovery::Complete, 0.5) {
                     Next::Wait(pause) => waited += pause,
                     other => break error(other),
                 }
@@ -307,18 +307,21 @@ mod tests {
         let mut attempts = Attempts::new("f", false, false);
         attempts.refused(node("a"), Refusal::NotHere);
         attempts.refused(node("b"), Refusal::Busy);
-        assert!(matches!(attempts.none_left(Census::Complete, 0.5), Next::Wait(_)));
+        assert!(matches!(attempts.none_left(Discovery::Complete, 0.5), Next::Wait(_)));
         attempts.refused(node("a"), Refusal::Busy);
-        assert_eq!(error(attempts.none_left(Census::Complete, 0.5)).code(), ErrorCode::Saturated);
+        assert_eq!(
+            error(attempts.none_left(Discovery::Complete, 0.5)).code(),
+            ErrorCode::Saturated
+        );
     }
 
     #[test]
     fn a_call_is_not_refused_before_every_node_could_report_itself() {
         let mut attempts = Attempts::new("f", false, false);
         for _ in 0..100 {
-            assert!(matches!(attempts.none_left(Census::Incomplete, 0.5), Next::Wait(_)));
+            assert!(matches!(attempts.none_left(Discovery::Incomplete, 0.5), Next::Wait(_)));
         }
-        let error = error(attempts.none_left(Census::Complete, 0.5));
+        let error = error(attempts.none_left(Discovery::Complete, 0.5));
         assert_eq!(error.code(), ErrorCode::Unreachable);
     }
 
@@ -327,7 +330,7 @@ mod tests {
         let mut attempts = Attempts::new("f", false, true);
         for _ in 0..1000 {
             attempts.refused(node("a"), Refusal::Busy);
-            assert!(matches!(attempts.none_left(Census::Complete, 1.0), Next::Wait(_)));
+            assert!(matches!(attempts.none_left(Discovery::Complete, 1.0), Next::Wait(_)));
         }
         let error = attempts.expired(Duration::from_secs(1), false);
         assert_eq!((error.code(), error.outcome()), (ErrorCode::Timeout, CallOutcome::NotStarted));
@@ -355,7 +358,7 @@ mod tests {
         assert_eq!(error(attempts.disconnected(RECONNECT)).code(), ErrorCode::Unreachable);
         for _ in 0..ABSENT_ROUNDS * 2 {
             assert!(
-                matches!(attempts.none_left(Census::Complete, 0.5), Next::Wait(_)),
+                matches!(attempts.none_left(Discovery::Complete, 0.5), Next::Wait(_)),
                 "nodes may connect again"
             );
         }
@@ -394,7 +397,10 @@ mod tests {
             attempts.refused(node(&format!("n{number}")), Refusal::Busy);
         }
         assert!(attempts.is_round_over());
-        assert_eq!(error(attempts.none_left(Census::Complete, 0.5)).code(), ErrorCode::Saturated);
+        assert_eq!(
+            error(attempts.none_left(Discovery::Complete, 0.5)).code(),
+            ErrorCode::Saturated
+        );
     }
 
     #[test]

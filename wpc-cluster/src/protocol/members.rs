@@ -40,7 +40,7 @@ pub(crate) enum Presence {
 /// The number of intervals without a heartbeat after which a node is lost.
 pub(crate) const MISSED: u32 = 3;
 /// The number of intervals in which every node that is alive sends a heartbeat, with time for a late one.
-pub(crate) const CENSUS: u32 = 2;
+pub(crate) const DISCOVERY_INTERVALS: u32 = 2;
 /// The number of intervals without a heartbeat after which a lost node is forgotten.
 const FORGOTTEN: u32 = 1000;
 /// The maximum number of nodes. Reports of others are ignored.
@@ -65,7 +65,7 @@ pub(crate) enum Recorded {
 
 /// Whether every node that is alive has had time to send a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Census {
+pub(crate) enum Discovery {
     Complete,
     /// Heartbeats have arrived for too short a time.
     Incomplete,
@@ -151,12 +151,14 @@ impl Members {
     }
 
     /// Whether every node is known, if heartbeats arrive since `up_since`.
-    pub(crate) fn census(&self, up_since: Option<Instant>, now: Instant) -> Census {
+    pub(crate) fn discovery(&self, up_since: Option<Instant>, now: Instant) -> Discovery {
         match up_since {
-            Some(since) if now.saturating_duration_since(since) < self.interval * CENSUS => {
-                Census::Incomplete
+            Some(since)
+                if now.saturating_duration_since(since) < self.interval * DISCOVERY_INTERVALS =>
+            {
+                Discovery::Incomplete
             }
-            _ => Census::Complete,
+            _ => Discovery::Complete,
         }
     }
 
@@ -281,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn nodes_may_be_unknown_until_reports_have_arrived_for_two_intervals() {
+    fn nodes_may_be_unknown_until_heartbeats_have_arrived_for_two_intervals() {
         let (interval, now) = (Duration::from_millis(100), Instant::now());
         let members = Members::new(interval, 1);
-        let census = |since: Option<Instant>, at| members.census(since, at);
-        assert_eq!(census(Some(now), now + interval), Census::Incomplete);
-        assert_eq!(census(Some(now), now + interval * 2), Census::Complete);
-        assert_eq!(census(None, now), Census::Complete, "no heartbeat can arrive");
+        let discovery = |since: Option<Instant>, at| members.discovery(since, at);
+        assert_eq!(discovery(Some(now), now + interval), Discovery::Incomplete);
+        assert_eq!(discovery(Some(now), now + interval * 2), Discovery::Complete);
+        assert_eq!(discovery(None, now), Discovery::Complete, "no heartbeat can arrive");
     }
 
     const INTERVAL: Duration = Duration::from_millis(300);
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_lost_after_three_missed_reports_while_reports_can_arrive() {
+    fn a_node_is_lost_after_three_missed_heartbeats_while_heartbeats_can_arrive() {
         let start = Instant::now();
         let mut members = Members::new(INTERVAL, 7);
         assert_eq!(members.record(name("a"), heartbeat(1, 1), start), Recorded::Joined);

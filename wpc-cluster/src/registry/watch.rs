@@ -45,7 +45,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
 
 /// How often to check whether a missing bucket exists. A deployer creates it, and then waits for the nodes.
-const LOOK: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a new connection may take before it counts as unreachable.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ pub(crate) async fn follow(
             () = sender.closed() => return,
         };
         let Some(error) = error else { return };
-        let longest = if error.is_empty() { LOOK } else { LONGEST_DELAY };
+        let longest = if error.is_empty() { CHECK_INTERVAL } else { LONGEST_DELAY };
         tracing::debug!(%error, ?followed, "the registry cannot be read at the moment");
         if !error.is_empty() && sender.send(Change::Unreachable(error)).await.is_err() {
             return;

@@ -299,7 +299,7 @@ fn calls_keep_their_promises_whatever_fails() {
 }
 
 #[test]
-fn the_first_call_of_a_client_waits_for_the_reports_of_nodes() {
+fn the_first_call_of_a_client_waits_for_the_heartbeats_of_nodes() {
     let limit = Duration::from_secs(5);
     for seed in 0..20 {
         let answered = block_on(async {

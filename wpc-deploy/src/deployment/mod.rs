@@ -204,7 +204,7 @@ impl Deployment {
     }
 
     /// The items of the manifest that are not active, because they were refused.
-    pub fn suspended(&self) -> impl Iterator<Item = &Item> {
+    pub fn unserved(&self) -> impl Iterator<Item = &Item> {
         self.listed.iter().filter(|item| !self.active.contains_key(item))
     }
 

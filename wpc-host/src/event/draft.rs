@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::event::{EventDetails, EventError, EventSource, Severity};
 use crate::id::{CallId, WorkerId};
 use crate::system::contain::contain;
-use crate::system::offload::{keeps_time, observe};
+use crate::system::offload::{is_time_critical, observe};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -54,7 +54,7 @@ impl Draft {
         if self.level() > LevelFilter::current() {
             return;
         }
-        if keeps_time() {
+        if is_time_critical() {
             let draft = self.clone();
             observe(move || draft.pass_to_subscriber());
         } else if matches!(self.details, EventDetails::GuestLog { .. }) {

@@ -33,7 +33,7 @@ use wpc_abi::GuestError;
 use wpc_abi::reply::{TAG_BAD_ARGUMENTS, TAG_ERROR, TAG_VALUE};
 
 /// The interval at which code that waits on a worker's thread checks whether its call should end.
-pub(crate) const LOOK: Duration = Duration::from_millis(1);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The call on whose behalf a host function runs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -333,7 +333,7 @@ pub(crate) fn drive<T>(
             if let Some(interrupt) = interrupt() {
                 return Err(interrupt);
             }
-            thread::park_timeout(LOOK);
+            thread::park_timeout(CHECK_INTERVAL);
         }
     })
 }

@@ -68,7 +68,7 @@ impl<P, R> Function<P, R> {
     #[inline]
     fn function(&self) -> Option<Arc<registry::Function>> {
         let registry = &self.lifecycle.pool.registry;
-        registry.still(&self.found.load()).or_else(|| self.find())
+        registry.get_if_current(&self.found.load()).or_else(|| self.find())
     }
 
     #[cold]

@@ -261,9 +261,9 @@ impl<'a> Resolver<'a> {
         self.path.push(alias.to_owned());
         let dependencies = self.visit_all(&module)?;
         self.path.pop();
-        let is_whole = dependencies.len() == module.requirements.dependencies.len();
-        let at = is_whole.then_some(self.nodes.len());
-        if is_whole {
+        let is_complete = dependencies.len() == module.requirements.dependencies.len();
+        let at = is_complete.then_some(self.nodes.len());
+        if is_complete {
             let (what, wasi) = (what.into(), dependency.wasi.clone());
             let functions = Arc::clone(&dependency.source.grants.functions);
             self.nodes.push(Node { what, module, dependencies, wasi, functions });

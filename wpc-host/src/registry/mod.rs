@@ -62,7 +62,7 @@ pub(crate) struct DependencyEntry {
     /// Every alias that it requires, directly or transitively.
     pub(crate) needs: Vec<String>,
     /// Whether all of these are defined.
-    pub(crate) is_whole: bool,
+    pub(crate) is_complete: bool,
 }
 
 impl Registry {
@@ -93,8 +93,8 @@ impl Registry {
 
     /// The function of a handle that found it before, if no change was published since.
     #[inline]
-    pub(crate) fn still(&self, found: &Found) -> Option<Arc<Function>> {
-        self.current.still(found)
+    pub(crate) fn get_if_current(&self, found: &Found) -> Option<Arc<Function>> {
+        self.current.get_if_current(found)
     }
 
     /// Whether no change was published since.
@@ -160,7 +160,7 @@ impl Registry {
             DependencyEntry {
                 alias: Arc::clone(alias),
                 module: Arc::clone(&dependency.module),
-                is_whole: needs.iter().all(|alias| sources.dependencies.contains_key(*alias)),
+                is_complete: needs.iter().all(|alias| sources.dependencies.contains_key(*alias)),
                 needs: needs.into_iter().map(str::to_owned).collect(),
             }
         };

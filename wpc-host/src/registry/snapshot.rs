@@ -53,7 +53,7 @@ impl Current {
 
     /// The function that `found` refers to, if no snapshot was published since it was found.
     #[inline]
-    pub(super) fn still(&self, found: &Found) -> Option<Arc<Function>> {
+    pub(super) fn get_if_current(&self, found: &Found) -> Option<Arc<Function>> {
         if self.is_current(found) { found.function.upgrade() } else { None }
     }
 

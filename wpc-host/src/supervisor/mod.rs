@@ -158,9 +158,9 @@ impl Thread {
         self.idle_ticks = self.idle_ticks.saturating_add(1);
         self.pool.ticker.tick(now);
         self.pool.engines.tick();
-        self.offload.look();
+        self.offload.start_thread_if_blocked();
         if self.pool.capacity.is_wanted() {
-            self.pool.nudge_workers();
+            self.pool.request_cleanup_of_workers();
         }
         self.check_workers(now);
         self.restart_due(now);

@@ -7,7 +7,7 @@
 //! # Protocol
 //!
 //! All state is under one lock, which is never held while a task runs. A push starts the first thread. A thread that
-//! finds no task under the lock exits, so no task is left without a thread. The time-critical thread calls [`Offload::look`]
+//! finds no task under the lock exits, so no task is left without a thread. The time-critical thread calls [`Offload::start_thread_if_blocked`]
 //! at each tick. If tasks wait and none has begun since the last call, it starts another thread.
 
 use crate::sync::{Mutex, MutexGuard, thread, thread_local};
@@ -38,9 +38,9 @@ struct State {
     threads: usize,
     /// The number of tasks that have begun.
     begun: u64,
-    /// The value of `begun` at the last call of [`Offload::look`].
+    /// The value of `begun` at the last call of [`Offload::start_thread_if_blocked`].
     begun_before: u64,
-    /// Whether starting a thread failed since the last call of [`Offload::look`]; pushes do not try again until the next one.
+    /// Whether starting a thread failed since the last call of [`Offload::start_thread_if_blocked`]; pushes do not try again until the next one.
     has_failed: bool,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn observe(task: impl FnOnce() + Send + 'static) {
 
 /// Whether this thread is time-critical.
 #[inline]
-pub(crate) fn keeps_time() -> bool {
+pub(crate) fn is_time_critical() -> bool {
     ADOPTED.try_with(|adopted| adopted.borrow().is_some()).unwrap_or(false)
 }
 
@@ -93,7 +93,7 @@ impl Offload {
     }
 
     /// Starts another thread if tasks wait and the existing threads are blocked.
-    pub(crate) fn look(&self) {
+    pub(crate) fn start_thread_if_blocked(&self) {
         let mut state = self.0.lock();
         let is_stuck = !state.tasks.is_empty() && state.begun == state.begun_before;
         (state.begun_before, state.has_failed) = (state.begun, false);
@@ -102,7 +102,7 @@ impl Offload {
         }
     }
 
-    /// Whether tasks wait for which the next call of [`look`](Self::look) may start a thread.
+    /// Whether tasks wait for which the next call of [`start_thread_if_blocked`](Self::start_thread_if_blocked) may start a thread.
     pub(crate) fn is_behind(&self) -> bool {
         let state = self.0.lock();
         !state.tasks.is_empty() && state.threads < MAX_THREADS
@@ -219,7 +219,7 @@ mod tests {
             foreign(move || send.send(()).unwrap());
         });
         while receive.try_recv().is_err() {
-            offload.look();
+            offload.start_thread_if_blocked();
             std::thread::yield_now();
         }
         drop(release);

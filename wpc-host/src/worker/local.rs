@@ -92,7 +92,7 @@ impl Local {
             job.function.meter.count_elsewhere(ErrorCode::NotRunning);
             return Err(Error::NotRunning.into());
         }
-        if thread.has_stale || worker.queue.take_nudge() {
+        if thread.has_stale || worker.queue.take_cleanup_request() {
             thread.drop_unneeded();
         }
         if !thread.admits(job) {

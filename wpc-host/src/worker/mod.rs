@@ -413,8 +413,8 @@ impl Worker {
     }
 
     /// Makes the worker drop sandboxes of retired definitions.
-    pub(crate) fn nudge(&self) {
-        self.queue.nudge();
+    pub(crate) fn request_cleanup(&self) {
+        self.queue.request_cleanup();
     }
 
     /// Its health while it occupies a slot.

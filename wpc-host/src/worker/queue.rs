@@ -24,7 +24,7 @@ pub(crate) struct Queue<T> {
     sleeper: OnceLock<Thread>,
     is_asleep: AtomicBool,
     /// Whether the worker should drop what it no longer needs, even if the queue is empty.
-    is_nudged: AtomicBool,
+    needs_cleanup: AtomicBool,
 }
 
 /// Whether a worker with suspended calls takes those that were woken before new items. It alternates, so that neither waits
@@ -37,8 +37,8 @@ pub(crate) enum Taken<T> {
     Item(T),
     /// A suspended call to resume.
     Woken(TaskId),
-    /// The worker was nudged, see [`Queue::nudge`].
-    Nudge,
+    /// The worker was asked to clean up, see [`Queue::request_cleanup`].
+    CleanupRequest,
     /// The queue is empty and closed.
     Closed,
 }
@@ -52,7 +52,7 @@ impl<T> Queue<T> {
             woken,
             sleeper: OnceLock::new(),
             is_asleep: AtomicBool::new(false),
-            is_nudged: AtomicBool::new(false),
+            needs_cleanup: AtomicBool::new(false),
         }
     }
 
@@ -90,14 +90,15 @@ impl<T> Queue<T> {
     }
 
     /// Makes the worker drop what it no longer needs.
-    pub(crate) fn nudge(&self) {
-        self.is_nudged.store(true, Ordering::SeqCst);
+    pub(crate) fn request_cleanup(&self) {
+        self.needs_cleanup.store(true, Ordering::SeqCst);
         self.wake();
     }
 
-    /// Whether the worker was nudged, for one without a thread, which never calls [`Self::take`].
-    pub(crate) fn take_nudge(&self) -> bool {
-        self.is_nudged.load(Ordering::Relaxed) && self.is_nudged.swap(false, Ordering::SeqCst)
+    /// Whether the worker was asked to clean up, for one without a thread, which never calls [`Self::take`].
+    pub(crate) fn take_cleanup_request(&self) -> bool {
+        self.needs_cleanup.load(Ordering::Relaxed)
+            && self.needs_cleanup.swap(false, Ordering::SeqCst)
     }
 
     /// Takes an item, or parks until there is one. Only the queue's worker calls this. `before_sleep` runs before each
@@ -116,8 +117,8 @@ impl<T> Queue<T> {
         let has_suspended = suspended.is_some();
         loop {
             // Checked first, because the queue may never be empty under load.
-            if self.take_nudge() {
-                return Taken::Nudge;
+            if self.take_cleanup_request() {
+                return Taken::CleanupRequest;
             }
             if suspended == Some(PrefersWoken(true))
                 && let Ok(task) = self.woken.pop()
@@ -145,7 +146,7 @@ impl<T> Queue<T> {
             if self.items.is_empty()
                 && (has_suspended || !self.items.is_closed())
                 && self.woken.is_empty()
-                && !self.is_nudged.load(Ordering::SeqCst)
+                && !self.needs_cleanup.load(Ordering::SeqCst)
             {
                 thread::park();
             }
@@ -202,7 +203,7 @@ mod tests {
                 loop {
                     match queue.take(None, || {}, || {}) {
                         Taken::Item(()) => taken += 1,
-                        Taken::Nudge | Taken::Woken(_) => {}
+                        Taken::CleanupRequest | Taken::Woken(_) => {}
                         Taken::Closed => return taken,
                     }
                 }
@@ -214,7 +215,7 @@ mod tests {
             std::thread::spawn(move || {
                 (0..EACH)
                     .filter(|_| {
-                        queue.nudge();
+                        queue.request_cleanup();
                         queue.push(()).is_ok()
                     })
                     .count()

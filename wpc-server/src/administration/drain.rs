@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-/// Whether the server is drained, and how many calls are in progress.
+/// Whether the server is draining, and how many calls are in progress.
 pub(super) async fn show(
     State(application): State<Application>,
     principal: Principal,

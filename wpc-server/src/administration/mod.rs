@@ -33,7 +33,7 @@ pub(crate) fn routes() -> axum::Router<Application> {
         .route("/v1/rollback", post(revisions::roll_back))
 }
 
-/// `GET /v1/deployment`: the active revision, and its suspended items.
+/// `GET /v1/deployment`: the active revision, and its items that are not served.
 async fn deployment(
     State(application): State<Application>,
     principal: Principal,
@@ -48,7 +48,7 @@ async fn deployment(
         Ok(json!({
             "active": state.active,
             "revision": revision,
-            "suspended": state.suspended,
+            "not_served": state.not_served,
             "problems": problems::listed(&state.problems),
             "pool_outdated": state.is_pool_outdated,
         }))

@@ -3,7 +3,7 @@
 use crate::access::{CallPermit, Principal, Scope};
 use crate::application::Application;
 use crate::problem::{Problem, ServerCode};
-use crate::suspended::SuspendedEntry;
+use crate::unserved::UnservedEntry;
 use wpc_deploy::{Item, Kind};
 use wpc_host::{
     Backend, CallArguments, CallOptions, Error, ErrorCode, ReplyFormat, StreamOptions,
@@ -50,7 +50,7 @@ fn admit(
     principal.begin_call()
 }
 
-/// The problem of a request about a function: if it is not defined, that it is suspended, or the nearest name.
+/// The problem of a request about a function: if it is not defined, that it is not served, or the nearest name.
 #[cold]
 pub(crate) fn refused(
     application: &Application,
@@ -62,8 +62,8 @@ pub(crate) fn refused(
     if error.code() != ErrorCode::FunctionNotDefined {
         return problem;
     }
-    if let Some(suspended) = suspended(application, principal, function) {
-        return suspended;
+    if let Some(not_served) = not_served(application, principal, function) {
+        return not_served;
     }
     match nearest(application.backend(), principal, function) {
         Some(name) => problem.with_hint(&format!("; did you mean \"{name}\"?")),
@@ -71,20 +71,20 @@ pub(crate) fn refused(
     }
 }
 
-/// The problem of a function that is not defined because its entry is suspended. The reason is about the deployment, so that clients need
+/// The problem of a function that is not defined because its entry is not served. The reason is about the deployment, so that clients need
 /// a right to read it.
-fn suspended(application: &Application, principal: &Principal, function: &str) -> Option<Problem> {
+fn not_served(application: &Application, principal: &Principal, function: &str) -> Option<Problem> {
     let item = Item::new(Kind::Function, function).to_string();
-    let mut entries = application.suspended_entries().into_iter();
-    let SuspendedEntry { reason, .. } = entries.find(|suspended| suspended.entry == item)?;
+    let mut entries = application.unserved_entries().into_iter();
+    let UnservedEntry { reason, .. } = entries.find(|not_served| not_served.entry == item)?;
     let reason = if principal.has(Scope::Observe) {
         // It usually begins with the item.
         reason.strip_prefix(&format!("{item}: ")).map_or(reason.clone(), str::to_owned)
     } else {
         "the server refused it; its operator can read the reason".to_owned()
     };
-    let detail = format!("{item} is suspended: {reason}");
-    Some(Problem::new(ServerCode::FunctionSuspended, detail).with_function(function))
+    let detail = format!("{item} is not served: {reason}");
+    Some(Problem::new(ServerCode::FunctionNotServed, detail).with_function(function))
 }
 
 /// The name with the smallest edit distance among those that the client may call, if it may be a misspelling. Clients choose

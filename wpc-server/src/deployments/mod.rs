@@ -39,7 +39,7 @@ use crate::revisions::{Activated, Activation, New, Revision, Revisions, Target};
 #[cfg(test)]
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::suspended::SuspendedEntry;
+use crate::unserved::UnservedEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 #[cfg(test)]
@@ -92,7 +92,7 @@ pub struct State {
     /// The active revision; `None` if nothing has been activated yet.
     pub active: Option<u64>,
     /// Its items that the pool does not have, because they were refused at the start or at a reload.
-    pub suspended: Vec<SuspendedEntry>,
+    pub not_served: Vec<UnservedEntry>,
     /// The problems of all refused items.
     pub problems: Vec<Problem>,
     /// Whether the `[pool]` of the active revision differs from the one that the pool was created with: it takes effect when the
@@ -103,16 +103,16 @@ pub struct State {
 impl State {
     fn of(running: &Running) -> Self {
         let problems = &running.problems;
-        let suspended = |item: &Item| {
+        let not_served = |item: &Item| {
             let entry = item.to_string();
             let of_item = problems.iter().find(|problem| problem.message.starts_with(&entry));
             let reason = of_item.map_or("it was refused", |problem| problem.message.as_str());
-            SuspendedEntry::new(entry, reason)
+            UnservedEntry::new(entry, reason)
         };
-        let suspended = running.deployment.suspended().map(suspended).collect();
+        let not_served = running.deployment.unserved().map(not_served).collect();
         Self {
             active: running.active,
-            suspended,
+            not_served,
             problems: problems.clone(),
             is_pool_outdated: running.is_pool_outdated,
         }
@@ -185,7 +185,7 @@ impl Deployments {
         self.0.stop_timeout
     }
 
-    /// The active revision, and its suspended items.
+    /// The active revision, and its items that are not served.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -4,8 +4,8 @@ use super::cluster;
 use crate::application::Application;
 use crate::cluster::ReportedCluster;
 use crate::lifecycle::Stage;
-use crate::suspended::SuspendedEntry;
 use crate::telemetry::{HIGH, LOW};
+use crate::unserved::UnservedEntry;
 use axum::http::StatusCode;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -74,14 +74,14 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     functions: Option<Vec<FunctionHealth>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    suspended: Option<Vec<SuspendedEntry>>,
+    not_served: Option<Vec<UnservedEntry>>,
 }
 
 impl Report {
     fn of(checks: Vec<Check>) -> Self {
         let is_ok = checks.iter().all(|check| check.verdict != Verdict::Failed);
         let status = if is_ok { Status::Ok } else { Status::NotReady };
-        Self { status, checks, pool: None, cluster: None, functions: None, suspended: None }
+        Self { status, checks, pool: None, cluster: None, functions: None, not_served: None }
     }
 
     pub(super) fn live() -> Self {
@@ -94,28 +94,30 @@ impl Report {
         Self::of(vec![Check { name: "stage", verdict, detail: detail.to_owned() }])
     }
 
-    /// Ready if the server serves and is not drained, at least one worker accepts calls, the pool has not been saturated for too
+    /// Ready if the server serves and is not draining, at least one worker accepts calls, the pool has not been saturated for too
     /// long, and, in a cluster, the node is not draining.
     pub(super) fn ready(application: &Application) -> Self {
         let stage = application.lifecycle().stage();
         let health = application.backend().health();
         let (up, all) = (health.workers_up(), health.workers.len());
         let share = health.saturation();
-        // A pool without workers has no slots, which the check of the workers reports.
+        // A pool without workers accepts no calls, which the check of the workers reports.
         let saturated = if up == 0 { 0.0 } else { share };
         let saturated = application.telemetry().saturated_for(saturated);
         let limit = application.settings().saturated_after;
         let saturation = match saturated.as_secs() {
-            _ if saturated < limit => format!("{:.0} % of the slots are taken", share * 100.0),
+            _ if saturated < limit => {
+                format!("{:.0} % of the maximum of pending calls", share * 100.0)
+            }
             seconds => format!(
-                "saturated for {seconds} s: at least {:.0} % of the slots were taken at first, and at least {:.0} % ever since",
+                "saturated for {seconds} s: at first at least {:.0} % of the maximum of pending calls, and at least {:.0} % ever since",
                 HIGH * 100.0,
                 LOW * 100.0
             ),
         };
-        let is_drained = stage == Stage::Serving && application.intake().is_draining();
-        let detail = if is_drained { "drained by an operator" } else { stage.as_str() };
-        let is_serving = stage == Stage::Serving && !is_drained;
+        let is_draining = stage == Stage::Serving && application.intake().is_draining();
+        let detail = if is_draining { "draining, by an operator" } else { stage.as_str() };
+        let is_serving = stage == Stage::Serving && !is_draining;
         let check = |name, is_ok, detail| Check { name, verdict: Verdict::of(is_ok), detail };
         let mut checks = vec![
             check("stage", is_serving, detail.to_owned()),
@@ -136,7 +138,7 @@ impl Report {
     pub(super) fn add_details(&mut self, application: &Application) {
         self.cluster = application.backend().cluster().map(ReportedCluster);
         self.functions = Some(application.backend().function_health());
-        self.suspended = Some(application.suspended_entries());
+        self.not_served = Some(application.unserved_entries());
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -164,8 +166,8 @@ impl Report {
             }
             text.push('\n');
         }
-        for SuspendedEntry { entry, reason } in self.suspended.iter().flatten() {
-            let _ = writeln!(text, "[-] {entry}: suspended: {}", on_one_line(reason));
+        for UnservedEntry { entry, reason } in self.not_served.iter().flatten() {
+            let _ = writeln!(text, "[-] {entry}: not served: {}", on_one_line(reason));
         }
         text += match self.status {
             Status::Ok => "ok\n",

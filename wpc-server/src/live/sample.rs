@@ -1,7 +1,7 @@
 //! Samples: the metrics of all functions and workers at one moment, and rates since the previous sample.
 
 use super::latency::RecentLatency;
-use super::nodes::{ClusterSample, Reports};
+use super::nodes::{ClusterSample, Heartbeats};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -93,7 +93,7 @@ pub(super) struct Sampler {
     last: Option<Instant>,
     total: Tracked,
     functions: HashMap<String, Tracked>,
-    reports: Reports,
+    reports: Heartbeats,
 }
 
 /// The counters at the last sample.

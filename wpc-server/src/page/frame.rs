@@ -6,7 +6,7 @@ use crate::access::{Principal, Scope};
 use crate::application::Application;
 use crate::cluster::ClusterHead;
 use crate::live::{Activity, Failure, FunctionSample, Recent, Sample, Totals, millis};
-use crate::suspended::SuspendedEntry;
+use crate::unserved::UnservedEntry;
 use serde::Serialize;
 use std::collections::{HashMap, hash_map::DefaultHasher};
 use std::hash::{Hash as _, Hasher as _};
@@ -25,7 +25,7 @@ const MAX_WORKERS: usize = 64;
 const MAX_RUNNING: usize = 48;
 
 /// How many entries that are not served are listed.
-const MAX_SUSPENDED: usize = 8;
+const MAX_NOT_SERVED: usize = 8;
 
 /// The longest text of a failure in a row, and in the details of a function, in bytes.
 pub(super) const SHORT_TEXT: usize = 160;
@@ -71,9 +71,9 @@ struct Frame<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment: Option<Deployment>,
     /// Entries of the deployment that are not served, each as name and reason.
-    suspended: Vec<(String, String)>,
+    not_served: Vec<(String, String)>,
     /// The number of such entries.
-    suspended_count: usize,
+    not_served_count: usize,
 }
 
 #[derive(Serialize)]
@@ -167,7 +167,7 @@ pub(super) fn frame(
         Some(Row::new(&sample.functions[at], &recent, principal, LONG_TEXT, usize::MAX))
     });
     drop(recent);
-    let suspended = application.suspended_entries();
+    let not_served = application.unserved_entries();
     let head = to_json(&Frame {
         sequence: sample.number,
         time: millis(sample.time),
@@ -187,8 +187,8 @@ pub(super) fn frame(
         deployment: application
             .deployments()
             .map(|deployments| Deployment { active: deployments.state().active }),
-        suspended_count: suspended.len(),
-        suspended: suspended.into_iter().take(MAX_SUSPENDED).map(shown).collect(),
+        not_served_count: not_served.len(),
+        not_served: not_served.into_iter().take(MAX_NOT_SERVED).map(shown).collect(),
     });
     let head = head.strip_suffix('}').unwrap_or_default();
     let (rows, events, calls) = (row_list.json, events.json, calls.json);
@@ -285,7 +285,7 @@ fn worker(worker: &WorkerHealth) -> WorkerHealth {
     worker
 }
 
-fn shown(entry: SuspendedEntry) -> (String, String) {
+fn shown(entry: UnservedEntry) -> (String, String) {
     let [name, mut reason] = [entry.entry, entry.reason];
     reason.truncate(reason.floor_char_boundary(SHORT_TEXT * 2));
     (name, reason)

@@ -136,9 +136,9 @@ codes! {
         "Too many modules are being uploaded.",
     TooManyWatchers "too_many_watchers" SERVICE_UNAVAILABLE -32005 true "too many watchers"
         "Too many clients watch the live page or its data, or follow the events.",
-    FunctionSuspended "function_suspended" SERVICE_UNAVAILABLE -32005 true "the function is suspended"
+    FunctionNotServed "function_not_served" SERVICE_UNAVAILABLE -32005 true "the function is not served"
         "The active revision has the function, but the server refused it at its start or at a reload: `GET /v1/deployment` has the reason.",
-    Draining "draining" SERVICE_UNAVAILABLE -32005 true "the server is drained"
+    Draining "draining" SERVICE_UNAVAILABLE -32005 true "the server is draining"
         "An operator drains the server: it finishes the calls in progress and accepts no new ones.",
     Stopping "stopping" SERVICE_UNAVAILABLE -32005 true "the server is stopping"
         "The server is stopping.",

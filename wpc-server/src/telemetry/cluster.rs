@@ -102,7 +102,7 @@ fn of_each<'a>(
 fn write_states(families: &mut Families<'_>, nodes: &[Node<'_>]) -> Result<(), Error> {
     families.gauges(
         "wpc_node_up",
-        "Whether a node reports: 0 if it is lost, otherwise 1.",
+        "Whether a node sends heartbeats: 0 if it is lost, otherwise 1.",
         None,
         of_each(nodes, |node| (node.state != NodeState::Lost).into()),
     )?;
@@ -130,7 +130,7 @@ fn write_states(families: &mut Families<'_>, nodes: &[Node<'_>]) -> Result<(), E
     )?;
     families.times(
         "wpc_node_last_heartbeat_age",
-        "The time since a node last reported.",
+        "The time since a node's last heartbeat.",
         nodes.iter().map(|node| ([("node", &*node.name)], node.last_heartbeat.as_secs_f64())),
     )
 }

@@ -21,7 +21,7 @@ fn refused(answer: &crate::harness::Answer) {
 }
 
 #[test]
-fn a_drained_server_is_not_ready_refuses_calls_and_resumes() {
+fn a_draining_server_is_not_ready_refuses_calls_and_resumes() {
     let server = Running::start();
     assert_eq!(drain(&server), json!({ "draining": true, "calls": 0 }));
     refused(&server.call("add", &json!([40, 2])));
@@ -32,7 +32,7 @@ fn a_drained_server_is_not_ready_refuses_calls_and_resumes() {
     assert_eq!((&error["code"], &error["data"]["code"]), (&json!(-32005), &json!("draining")));
     let ready = server.get("/readyz", &[]);
     assert_eq!(ready.status, 503);
-    assert!(ready.body.starts_with(b"[-] stage: drained by an operator\n"), "{ready:?}");
+    assert!(ready.body.starts_with(b"[-] stage: draining, by an operator\n"), "{ready:?}");
     assert_eq!(server.get("/livez", &[]).status, 200);
     // Draining twice changes nothing.
     drain(&server);
@@ -50,7 +50,7 @@ fn calls_in_progress_finish() {
     let mut items = lines.by_ref().filter(|line| line.starts_with("{\"item\":"));
     assert!(items.next().is_some());
     assert_eq!(drain(&server)["calls"], 1);
-    // More items than were in flight before the server was drained.
+    // More items than were in flight before the server began to drain.
     assert_eq!(items.take(100_000).count(), 100_000);
     drop(lines);
     eventually("the end of the call", || server.get("/v1/drain", &[]).json()["calls"] == 0);

@@ -7,7 +7,7 @@ use wpc_host::{
     FunctionHash, FunctionMetrics, HealthState, Options, PoolMetrics, WasmModule, WorkerHealth,
     WorkerId, WorkerProcedureCall,
 };
-use wpc_server::{Application, SuspendedEntry};
+use wpc_server::{Application, UnservedEntry};
 
 fn json_of(server: &Running, path: &str) -> (u16, Value) {
     let answer = server.get(path, &[("accept", "application/json")]);
@@ -83,8 +83,8 @@ fn verbose_readiness_lists_each_function_and_why_it_cannot_be_called() {
         wpc.define_worker_function("label", wat::parse_str(user).unwrap()).unwrap();
         wpc.undefine_worker_dependency("path_dep");
         let application = Application::builder(Arc::new(wpc));
-        let suspended = || vec![SuspendedEntry::new("function \"gone\"", "the file is missing")];
-        application.suspended_entries(suspended).build()
+        let not_served = || vec![UnservedEntry::new("function \"gone\"", "the file is missing")];
+        application.unserved_entries(not_served).build()
     });
     let (status, report) = json_of(&server, "/readyz?verbose");
     assert_eq!(status, 200, "one function that cannot be called does not affect others");
@@ -94,10 +94,10 @@ fn verbose_readiness_lists_each_function_and_why_it_cannot_be_called() {
     assert_eq!(of("label")["state"], "missing_dependency");
     assert!(of("label")["reason"].as_str().unwrap().contains("\"path_dep\""));
     assert_eq!(report["pool"]["workers"].as_array().unwrap().len(), 2);
-    assert_eq!(report["suspended"][0]["reason"], "the file is missing");
+    assert_eq!(report["not_served"][0]["reason"], "the file is missing");
     let text = text(&server.get("/readyz?verbose", &[]));
     assert!(text.contains("[+] function \"add\": ready\n"), "{text}");
-    assert!(text.contains("[-] function \"gone\": suspended: the file is missing\n"), "{text}");
+    assert!(text.contains("[-] function \"gone\": not served: the file is missing\n"), "{text}");
 }
 
 #[test]

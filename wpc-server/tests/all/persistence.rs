@@ -7,14 +7,14 @@ use std::path::Path;
 use wpc_deploy::{Apply as _, Policy, Setup, Source};
 use wpc_server::{Deployments, Store};
 
-fn suspended(deployment: &Value) -> Vec<(String, String)> {
-    let entries = deployment["suspended"].as_array().unwrap().iter();
+fn not_served(deployment: &Value) -> Vec<(String, String)> {
+    let entries = deployment["not_served"].as_array().unwrap().iter();
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
     entries.map(|entry| (text(entry, "entry"), text(entry, "reason"))).collect()
 }
 
 #[test]
-fn an_item_whose_module_is_missing_or_damaged_is_suspended_and_the_others_serve() {
+fn an_item_whose_module_is_missing_or_damaged_is_not_served_and_the_others_serve() {
     let data = tempfile::tempdir().unwrap();
     let server = serve(data.path());
     server.deploy(&[("damaged", 1), ("missing", 2), ("well", 3)]);
@@ -25,16 +25,16 @@ fn an_item_whose_module_is_missing_or_damaged_is_suspended_and_the_others_serve(
     std::fs::remove_file(modules.join(file_of(&version(2)))).unwrap();
     let server = serve(data.path());
     assert_eq!(server.version_of("well"), json!(3));
-    let found = suspended(&server.get("/v1/deployment", &[]).json());
+    let found = not_served(&server.get("/v1/deployment", &[]).json());
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].0.contains("damaged") && found[0].1.contains("upload it again"), "{found:?}");
     assert!(found[1].0.contains("missing"), "{found:?}");
     for (function, reason) in [("damaged", "is damaged: "), ("missing", "is missing; upload it")] {
         let answer = server.call(function, &json!([]));
         let problem = answer.json();
-        assert_eq!((answer.status, &problem["code"]), (503, &json!("function_suspended")));
+        assert_eq!((answer.status, &problem["code"]), (503, &json!("function_not_served")));
         let detail = problem["detail"].as_str().unwrap();
-        let expected = format!("function \"{function}\" is suspended: the module \"");
+        let expected = format!("function \"{function}\" is not served: the module \"");
         assert!(detail.starts_with(&expected) && detail.contains(reason), "{detail}");
         assert!(!detail.contains(&*data.path().to_string_lossy()), "{detail}");
     }
@@ -48,11 +48,11 @@ fn an_item_whose_module_is_missing_or_damaged_is_suspended_and_the_others_serve(
     let answer = server.activate(1, Some(1));
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!((server.version_of("damaged"), server.version_of("missing")), (json!(1), json!(2)));
-    assert_eq!(suspended(&server.get("/v1/deployment", &[]).json()), []);
+    assert_eq!(not_served(&server.get("/v1/deployment", &[]).json()), []);
 }
 
 #[test]
-fn an_item_whose_grant_is_no_longer_allowed_is_suspended() {
+fn an_item_whose_grant_is_no_longer_allowed_is_not_served() {
     let data = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let allowed = format!("read={}", folder.path().display());
@@ -65,7 +65,7 @@ fn an_item_whose_grant_is_no_longer_allowed_is_suspended() {
     drop(server);
     let server = serve(data.path());
     assert_eq!(server.version_of("well"), json!(1));
-    let found = suspended(&server.get("/v1/deployment", &[]).json());
+    let found = not_served(&server.get("/v1/deployment", &[]).json());
     assert_eq!(found[0].0, "function \"f\"");
     assert!(found[0].1.contains("is not allowed by the server"), "{found:?}");
 }
@@ -214,7 +214,7 @@ fn a_thousand_functions_start_from_a_warm_cache() {
     drop(server);
     let server = serve(data.path());
     assert_eq!((server.version_of("f0"), server.version_of("f999")), (json!(0), json!(9)));
-    assert_eq!(suspended(&server.get("/v1/deployment", &[]).json()), []);
+    assert_eq!(not_served(&server.get("/v1/deployment", &[]).json()), []);
     let mut changed = functions.clone();
     changed[0].1 = 5;
     let answer = server.post_json("/v1/revisions", &json!({ "manifest": manifest(&changed) }));

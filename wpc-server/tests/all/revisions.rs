@@ -20,7 +20,7 @@ fn an_uploaded_and_activated_module_is_called_before_and_after_a_restart() {
     let server = serve(data.path());
     assert_eq!(server.version_of("f"), json!(1));
     let deployment = server.get("/v1/deployment", &[]).json();
-    assert_eq!((&deployment["active"], &deployment["suspended"]), (&json!(1), &json!([])));
+    assert_eq!((&deployment["active"], &deployment["not_served"]), (&json!(1), &json!([])));
     assert_eq!(deployment["revision"], revision);
 }
 

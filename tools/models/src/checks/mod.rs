@@ -90,7 +90,7 @@ impl Pool {
     fn apply(&self, changes: Vec<Change>) -> FunctionHash {
         let pool = &self.0.pool;
         let outcome = pool.registry.apply(changes, OnRefusal::RefuseAll, &Interest::default());
-        pool.nudge_workers();
+        pool.request_cleanup_of_workers();
         outcome.expect("the definitions are valid").defined[0].module.hash
     }
 

@@ -24,7 +24,7 @@ pub fn queue() {
             loop {
                 match queue.take(None, || {}, || {}) {
                     Taken::Item(()) => taken += 1,
-                    Taken::Nudge | Taken::Woken(_) => {}
+                    Taken::CleanupRequest | Taken::Woken(_) => {}
                     Taken::Closed => return taken,
                 }
             }
@@ -40,11 +40,11 @@ pub fn queue() {
             }
         })
     };
-    let (nudged, closed) = (Arc::clone(&queue), Arc::clone(&queue));
+    let (asked, closed) = (Arc::clone(&queue), Arc::clone(&queue));
     in_parallel(vec![
         pusher(),
         pusher(),
-        Box::new(move || nudged.nudge()),
+        Box::new(move || asked.request_cleanup()),
         Box::new(move || closed.close()),
     ]);
     let taken: usize = worker.join().expect("the thread does not panic");

@@ -246,7 +246,7 @@ impl WorkerProcedureCall {
                 self.report_refusals(refusals);
             }
         })?;
-        self.0.pool.nudge_workers();
+        self.0.pool.request_cleanup_of_workers();
         self.report_refusals(&outcome.refused);
         Ok(Applied {
             functions: self.informations(&outcome),

@@ -40,7 +40,7 @@ impl WorkerProcedureCall {
         let entries = self.registry().dependencies().into_iter();
         let information = entries.map(|entry| {
             let module = &entry.module;
-            let is_usable = entry.is_whole
+            let is_usable = entry.is_complete
                 && self.registry().has_host_functions(&module.requirements.host_functions);
             DependencyInformation {
                 alias: entry.alias.to_string(),

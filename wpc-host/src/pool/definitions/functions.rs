@@ -130,7 +130,7 @@ impl WorkerProcedureCall {
                 None => draft,
             });
         }
-        self.0.pool.nudge_workers();
+        self.0.pool.request_cleanup_of_workers();
         Ok(!workers.is_empty())
     }
 

@@ -37,7 +37,7 @@ impl WorkerProcedureCall {
         result: Result<Outcome, Error>,
     ) -> Result<Outcome, Error> {
         match &result {
-            Ok(_) => self.0.pool.nudge_workers(),
+            Ok(_) => self.0.pool.request_cleanup_of_workers(),
             Err(error) => self.report_refused(kind, name, error),
         }
         result

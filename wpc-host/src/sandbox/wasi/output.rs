@@ -92,7 +92,7 @@ impl Pipe {
         self.count(bytes.len())?;
         let mut line = self.lock();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, is_whole) = match part {
+            let (text, is_complete) = match part {
                 [text @ .., b'\n'] => (text, true),
                 text => (text, false),
             };
@@ -110,7 +110,7 @@ impl Pipe {
                 }
                 line.text.extend_from_slice(chunk);
             }
-            if is_whole {
+            if is_complete {
                 self.count(LINE_COST)?;
                 self.emit(&mut line)?;
             }

@@ -2,7 +2,7 @@
 //! fibers are suspended while they wait. Other input, files and output are always ready.
 
 use super::{INVALID, SUCCESS};
-use crate::host_function::LOOK;
+use crate::host_function::CHECK_INTERVAL;
 use crate::sandbox::failure::Failure;
 use crate::sandbox::imports::memory_of;
 use crate::sandbox::memory;
@@ -283,7 +283,7 @@ fn sleep(state: &State, until: Option<Instant>) -> Result<(), Failure> {
         if let Some(interrupt) = state.interrupt(now) {
             return Err(Failure::Interrupted(interrupt));
         }
-        let left = until.map_or(LOOK, |until| until - now);
-        std::thread::park_timeout(left.min(LOOK));
+        let left = until.map_or(CHECK_INTERVAL, |until| until - now);
+        std::thread::park_timeout(left.min(CHECK_INTERVAL));
     }
 }

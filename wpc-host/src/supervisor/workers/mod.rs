@@ -116,9 +116,9 @@ impl Pool {
     }
 
     /// Makes every worker drop the sandboxes of retired definitions.
-    pub(crate) fn nudge_workers(&self) {
+    pub(crate) fn request_cleanup_of_workers(&self) {
         for worker in self.workers.load().iter().chain(self.locals().iter()) {
-            worker.nudge();
+            worker.request_cleanup();
         }
     }
 

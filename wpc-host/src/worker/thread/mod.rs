@@ -187,7 +187,7 @@ impl Thread {
                     prefers_woken = PrefersWoken(false);
                     thread.resume(&worker, task)
                 }
-                Taken::Nudge => {
+                Taken::CleanupRequest => {
                     thread.drop_unneeded();
                     true
                 }

@@ -95,7 +95,7 @@ async function refreshDeployments() {
         $('revisions').replaceChildren(...revisions.map((revision) => revisionItem(revision, active)));
       }
       deployments.listed = revisions.length > 0;
-      $('deployments').hidden = !deployments.listed && $('suspended').hidden;
+      $('deployments').hidden = !deployments.listed && $('not-served').hidden;
       setText($('deployments-note'), deployments.mayDeploy ? '' : 'read-only: the scope deploy is missing');
     } catch (error) {
       setText($('deployments-error'), reasonOf(error));
@@ -105,19 +105,19 @@ async function refreshDeployments() {
 }
 
 /** Entries of the deployment that are not served, with the reason. */
-function showSuspended(suspended, count) {
-  const key = JSON.stringify([suspended, count]);
-  if (key === deployments.suspended) return;
-  deployments.suspended = key;
-  const items = suspended.map(([name, reason]) => element('li', {}, shape('bad'), element('span', {}, `not served: ${name}`, element('span', { class: 'muted', text: ` · ${reason}` }))));
+function showNotServed(notServed, count) {
+  const key = JSON.stringify([notServed, count]);
+  if (key === deployments.notServed) return;
+  deployments.notServed = key;
+  const items = notServed.map(([name, reason]) => element('li', {}, shape('bad'), element('span', {}, `not served: ${name}`, element('span', { class: 'muted', text: ` · ${reason}` }))));
   if (count > items.length) items.push(element('li', { class: 'muted', text: `and ${count - items.length} more` }));
-  $('suspended').replaceChildren(...items);
-  $('suspended').hidden = count === 0;
+  $('not-served').replaceChildren(...items);
+  $('not-served').hidden = count === 0;
 }
 
 /** Reads the revisions again if another one is active, or if the rights have changed. */
-function showDeployments({ deployment, principal, suspended, suspended_count: count }) {
-  showSuspended(suspended, count);
+function showDeployments({ deployment, principal, not_served: notServed, not_served_count: count }) {
+  showNotServed(notServed, count);
   if (!deployment) {
     clearTimeout(deployments.timer);
     deployments.timer = null;

@@ -24,7 +24,7 @@ function createNodeRow(name) {
     load: cell('Calls in flight', { class: 'number load' }, meter, calls),
     accepted: number('Accepted/s'),
     refused: number('Refused'),
-    report: number('Last report'),
+    report: number('Last heartbeat'),
     version: cell('Version', { class: 'muted' }),
     problem: cell('Problem', { class: 'problem' }),
   };

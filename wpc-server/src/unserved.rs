@@ -5,14 +5,14 @@ use serde::Serialize;
 /// An entry that was not accepted when the server started, so its function does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct SuspendedEntry {
+pub struct UnservedEntry {
     /// The entry, such as `function "greet"`.
     pub entry: String,
     /// Why it was not accepted.
     pub reason: String,
 }
 
-impl SuspendedEntry {
+impl UnservedEntry {
     /// An entry with the reason.
     pub fn new(entry: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { entry: entry.into(), reason: reason.into() }
