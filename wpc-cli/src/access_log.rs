@@ -38,9 +38,8 @@ pub(crate) fn json_line(request: &FinishedRequest, now: SystemTime) -> String {
         "status": request.status,
         "duration_ms": request.duration.as_secs_f64() * 1e3,
     });
-    let call = request.call.as_deref().and_then(|call| call.strip_prefix("call_"));
-    if let Some(call) = call.and_then(|call| call.parse::<u64>().ok()) {
-        line["call"] = call.into();
+    if let Some(call) = request.call {
+        line["call"] = u64::from(call).into();
     }
     let texts = [
         ("code", &request.code),
@@ -58,7 +57,8 @@ pub(crate) fn json_line(request: &FinishedRequest, now: SystemTime) -> String {
 
 pub(crate) fn text_line(request: &FinishedRequest, now: SystemTime) -> String {
     let mut line = format!("{} [{}]", event_log::time(now), level(request).name());
-    for part in [&request.call, &request.function].into_iter().flatten() {
+    let call = request.call.map(|call| call.to_string());
+    for part in [&call, &request.function].into_iter().flatten() {
         line += &format!(" {part}");
     }
     let status = match (request.status, &request.code) {

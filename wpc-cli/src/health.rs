@@ -12,6 +12,10 @@ pub(crate) struct Arguments {
     /// The server's URL, or the Unix socket `unix:PATH`. Without a path in the URL, `/readyz` is requested.
     #[arg(default_value = "http://127.0.0.1:7071", env = "WPC_SERVER")]
     url: String,
+    /// The token for the server, which `?verbose` needs if the server has tokens. Other users of the machine may see it in the list
+    /// of processes; the environment variable hides it from them.
+    #[arg(long, value_name = "TOKEN", env = "WPC_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// With HTTPS: trust the certificates in this PEM file instead of those that the system trusts. The environment variable
     /// `WPC_CA` can name it, too.
     #[arg(long, value_name = "FILE")]
@@ -44,7 +48,11 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
         let reason = agent::reason(&error);
         Failure::environment(format!("{shown} cannot be reached: {reason}"))
     };
-    let mut answer = agent.get(&url).header("accept", accept).call().map_err(failed)?;
+    let mut request = agent.get(&url).header("accept", accept);
+    if let Some(token) = arguments.token.as_deref().filter(|token| !token.is_empty()) {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut answer = request.call().map_err(failed)?;
     let status = answer.status();
     let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(failed)?;
     let mut text = body;

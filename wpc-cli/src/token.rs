@@ -25,7 +25,7 @@ enum Command {
     /// Create a token and print it. It is not shown again.
     #[command(after_help = "Examples:
   wpc token create --data /var/lib/wpc --name admin --scope admin
-  wpc token create --server http://127.0.0.1:7071 --name shop --scope 'call:image.*' --expires 30d --quota calls=100/s
+  wpc token create --server http://127.0.0.1:7071 --name shop --scope 'call:image_*' --expires 30d --quota calls=100/s
   wpc token create --file tokens.toml --name metrics --scope observe")]
     Create(Create),
     /// List tokens, without their secrets.

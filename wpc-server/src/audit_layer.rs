@@ -34,10 +34,7 @@ pub(crate) async fn record(
         Ok(()) => response,
         Err(error) => {
             tracing::error!(%error, "failed to write the audit log");
-            Problem::internal(&format!(
-                "the action was not recorded, but may have been performed: {error}"
-            ))
-            .into_response()
+            Problem::unrecorded(&error).into_response()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::access::{Principal, Scope};
 use crate::application::Application;
+use crate::calls;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -47,7 +48,8 @@ async fn information(
         principal.require_call(&name)?;
     }
     let Some(function) = application.backend().function(&name) else {
-        return Err(Problem::of_call(&Error::function_not_defined(&*name), &name));
+        let error = Error::function_not_defined(&*name);
+        return Err(calls::refused(&application, &principal, &name, &error));
     };
     let tag = format!("\"{}\"", function.function_hash_sha1);
     let mut response = Json(function).into_response();

@@ -32,6 +32,7 @@
 //! deployments have error types of their own: [`TokenError`], [`StoreError`] and [`Refusal`].
 #![forbid(unsafe_code)]
 
+mod accept;
 mod access;
 mod administration;
 mod application;

@@ -1,5 +1,6 @@
 //! `/metrics`: the metrics for Prometheus.
 
+use crate::accept;
 use crate::access::{Principal, Scope};
 use crate::application::Application;
 use crate::problem::{Problem, ServerCode};
@@ -33,30 +34,13 @@ async fn metrics(
 
 /// OpenMetrics if the client prefers it to plain text, as Prometheus does.
 fn format(headers: &HeaderMap) -> (MetricsFormat, &'static str) {
-    let quality = |wanted: &str| {
-        let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let ranges = accept.flat_map(|value| value.split(','));
-        ranges
-            .filter_map(|range| quality_of(range, wanted))
-            .fold(None, |best, found| Some(best.map_or(found, |best: f32| best.max(found))))
-    };
-    let open_metrics = quality("application/openmetrics-text");
-    let is_preferred = open_metrics.is_some_and(|open_metrics| {
-        open_metrics > 0.0 && open_metrics >= quality("text/plain").unwrap_or(0.0)
-    });
+    let is_preferred =
+        accept::prefers(headers, ("application", "openmetrics-text"), ("text", "plain"));
     if is_preferred {
         (MetricsFormat::OpenMetrics, OPEN_METRICS)
     } else {
         (MetricsFormat::Prometheus, PROMETHEUS)
     }
-}
-
-/// The quality of a range of `Accept`, if it is for the media type.
-fn quality_of(range: &str, wanted: &str) -> Option<f32> {
-    let mut parts = range.split(';').map(str::trim);
-    parts.next().filter(|kind| kind.eq_ignore_ascii_case(wanted))?;
-    let quality = parts.find_map(|part| part.strip_prefix("q="));
-    Some(quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)))
 }
 
 #[cfg(test)]

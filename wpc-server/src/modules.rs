@@ -188,6 +188,15 @@ impl Modules {
         }
         Ok(missing)
     }
+
+    /// The hashes of stored modules whose files have another content.
+    pub(crate) fn damaged(&self, hashes: &[Sha256Hash]) -> Vec<Sha256Hash> {
+        let is_damaged = |hash: &Sha256Hash| {
+            let stored = std::fs::read(self.folder.join(module_name(*hash)));
+            stored.is_ok_and(|stored| Sha256Hash::of(&stored) != *hash)
+        };
+        hashes.iter().copied().filter(is_damaged).collect()
+    }
 }
 
 /// Sets the time of a module's file. If that fails, the time of its upload counts.

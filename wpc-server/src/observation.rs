@@ -148,7 +148,7 @@ impl InFlight {
             refusal: extensions.and_then(|found| found.get::<RefusalReason>().copied()),
             duration,
             function: function(route, reported.uri.path()),
-            call: header("wpc-call-id"),
+            call: header("wpc-call-id").and_then(|id| Some(id.parse::<u64>().ok()?.into())),
             trace: reported.trace.as_ref().and_then(trace),
             principal: principal.or(reported.principal).map(|found| found.name().to_owned()),
         });

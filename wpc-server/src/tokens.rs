@@ -101,7 +101,7 @@ impl Act {
         let id = self.headers.get("x-request-id").and_then(|id| id.to_str().ok());
         let record = AuditRecord::new(self.principal.name(), self.action, &self.target);
         let record = record.outcome(outcome).request_id(id);
-        audit.record_async(record).await.map_err(|error| Problem::internal(&error))?;
+        audit.record_async(record).await.map_err(|error| Problem::unrecorded(&error))?;
         changed
     }
 }

@@ -186,7 +186,11 @@ impl Log {
         if self.size > 0 && self.size + line.len() as u64 > self.max_size {
             self.rotate()?;
         }
-        self.file.write_all(line)?;
+        if let Err(error) = self.file.write_all(line) {
+            // The part that was written. If that fails too, the next start ends the line.
+            let _ = self.file.set_len(self.size);
+            return Err(error);
+        }
         self.size += line.len() as u64;
         if is_synchronised { self.file.sync_data() } else { Ok(()) }
     }

@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn scopes_are_read_from_their_texts() {
-        let (scopes, functions) = parsed(&["call:image.*", "call:add", "observe"]).unwrap();
+        let (scopes, functions) = parsed(&["call:image_*", "call:add", "observe"]).unwrap();
         assert_eq!(scopes, [Scope::Call, Scope::Observe]);
-        assert_eq!(functions, ["image.*", "add"]);
+        assert_eq!(functions, ["image_*", "add"]);
         assert_eq!(parsed(&["call"]).unwrap().1, ["*"]);
     }
 

@@ -85,7 +85,7 @@ pub struct TokenInformation {
     pub id: TokenId,
     /// The name of its holder in logs and in the history.
     pub name: String,
-    /// Its scopes, such as `call:image.*`.
+    /// Its scopes, such as `call:image_*`.
     pub scopes: Vec<String>,
     /// Its quotas.
     #[serde(default, skip_serializing_if = "Quota::is_unlimited")]

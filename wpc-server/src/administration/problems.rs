@@ -2,7 +2,7 @@
 
 use crate::deployments::Refusal;
 use crate::modules::{ModuleError, max_size};
-use crate::problem::{Problem, ServerCode};
+use crate::problem::{Problem, ServerCode, is_full};
 use crate::store::StoreError;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -98,11 +98,6 @@ fn of_disk(error: &std::io::Error) -> Problem {
 fn full(error: impl ToString) -> Problem {
     let detail = format!("{}; free space in the data folder and try again", error.to_string());
     new(ServerCode::DiskFull, detail)
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 pub(super) fn module_too_large() -> Problem {

@@ -1,5 +1,6 @@
 //! Media types of bodies and responses, and the choice of one by the header `Accept`.
 
+use crate::accept;
 use crate::problem::{Problem, ServerCode};
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -86,9 +87,13 @@ impl Media {
         })
     }
 
-    /// The response format that the client prefers: the one with the highest quality. Among equals it is the one that the
-    /// client names most specifically, and then the one that it names first. Without the header it is JSON.
-    pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
+    /// The response format that the client prefers among those in which the function can answer: the one with the highest quality.
+    /// Among equals it is the one that the client names most specifically, and then the one that it names first. Without the header it is
+    /// JSON. If the function can answer in none of them, it is the one that the client prefers, and the call is refused.
+    pub(super) fn accepted(
+        headers: &HeaderMap,
+        can_answer: impl Fn(Self) -> bool,
+    ) -> Result<Self, Problem> {
         let mut values = headers.get_all(header::ACCEPT).iter();
         let (first, others) = (values.next(), values);
         match first.map(HeaderValue::as_bytes) {
@@ -98,26 +103,23 @@ impl Media {
             }
             Some(_) => {}
         }
-        let mut found = [None::<Match>; Self::ALL.len()];
-        let ranges = first.into_iter().chain(others).filter_map(|value| value.to_str().ok());
-        let ranges = ranges.flat_map(|value| value.split(',')).filter_map(Range::parse);
-        for (position, range) in ranges.enumerate() {
-            for (media, found) in Self::ALL.into_iter().zip(&mut found) {
-                let Some(specificity) = range.specificity(media) else { continue };
-                if found.is_none_or(|found| found.specificity < specificity) {
-                    *found = Some(Match { quality: range.quality, specificity, position });
-                }
+        let found = |media: Self| {
+            let (kind, subtype) = media.names();
+            Some((media, accept::best(headers, kind, subtype)?))
+        };
+        let mut accepted: Vec<_> = Self::ALL.into_iter().filter_map(found).collect();
+        // Stable, so that equals keep the order of the server's preference.
+        accepted.sort_by_key(|(_, found)| std::cmp::Reverse(found.rank()));
+        let best = match accepted.as_slice() {
+            [] => None,
+            [(only, _)] => Some(*only),
+            [(preferred, _), ..] => {
+                let answered =
+                    accepted.iter().map(|(media, _)| *media).find(|media| can_answer(*media));
+                Some(answered.unwrap_or(*preferred))
             }
-        }
-        let candidates = Self::ALL.into_iter().zip(found);
-        let candidates = candidates.filter_map(|(media, found)| Some((media, found?)));
-        let mut best: Option<(Self, Match)> = None;
-        for (media, found) in candidates.filter(|(_, found)| found.quality > 0) {
-            if best.is_none_or(|(_, best)| found.is_better_than(best)) {
-                best = Some((media, found));
-            }
-        }
-        best.map(|(media, _)| media).ok_or_else(|| {
+        };
+        best.ok_or_else(|| {
             let names = Self::ALL.map(|media| {
                 let (kind, subtype) = media.names();
                 format!("{kind}/{subtype}")
@@ -125,73 +127,6 @@ impl Media {
             let detail = format!("the result can be one of: {}", names.join(", "));
             Problem::new(ServerCode::NotAcceptable, detail)
         })
-    }
-}
-
-/// The range of the header that applies to a format.
-#[derive(Clone, Copy)]
-struct Match {
-    /// In thousandths.
-    quality: u16,
-    specificity: u8,
-    position: usize,
-}
-
-impl Match {
-    fn is_better_than(self, other: Self) -> bool {
-        let rank = |found: Self| (found.quality, found.specificity, usize::MAX - found.position);
-        rank(self) > rank(other)
-    }
-}
-
-/// An element of the header, such as `text/*;q=0.5`.
-struct Range<'a> {
-    kind: &'a str,
-    subtype: &'a str,
-    /// In thousandths.
-    quality: u16,
-}
-
-impl<'a> Range<'a> {
-    /// `None` for an element that does not follow the grammar, which is ignored.
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut parts = text.split(';').map(str::trim);
-        let (kind, subtype) = parts.next()?.split_once('/')?;
-        let mut quality = 1000;
-        for parameter in parts {
-            if let Some((name, value)) = parameter.split_once('=')
-                && name.trim().eq_ignore_ascii_case("q")
-            {
-                quality = thousandths(value.trim())?;
-            }
-        }
-        Some(Self { kind, subtype, quality })
-    }
-
-    /// How specifically it names the format; `None` if it does not.
-    fn specificity(&self, media: Media) -> Option<u8> {
-        let (kind, subtype) = media.names();
-        match (self.kind, self.subtype) {
-            ("*", "*") => Some(0),
-            (own, "*") if own.eq_ignore_ascii_case(kind) => Some(1),
-            (own, sub) if own.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) => {
-                Some(2)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// A quality from 0 to 1 with at most three decimals.
-fn thousandths(text: &str) -> Option<u16> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let is_valid = decimals.len() <= 3 && decimals.bytes().all(|digit| digit.is_ascii_digit());
-    let decimals: u16 =
-        if is_valid { format!("{decimals:0<3}").parse().ok()? } else { return None };
-    match (whole, decimals) {
-        ("0", decimals) => Some(decimals),
-        ("1", 0) => Some(1000),
-        _ => None,
     }
 }
 
@@ -212,7 +147,25 @@ mod tests {
         for value in values {
             headers.append(header::ACCEPT, value.parse().unwrap());
         }
-        Media::accepted(&headers).ok()
+        Media::accepted(&headers, |_| true).ok()
+    }
+
+    #[test]
+    fn a_format_in_which_the_function_cannot_answer_is_chosen_only_if_no_other_is_accepted() {
+        let mut headers = HeaderMap::new();
+        for (value, chosen) in [
+            ("text/plain, application/json;q=0.5", Media::Json),
+            ("text/*, */*;q=0.1", Media::EventStream),
+            ("application/octet-stream, */*;q=0.1", Media::Json),
+            ("text/event-stream;q=0.1, text/plain", Media::EventStream),
+            ("text/plain, application/octet-stream", Media::Text),
+            ("text/plain", Media::Text),
+        ] {
+            headers.insert(header::ACCEPT, value.parse().unwrap());
+            let accepted =
+                Media::accepted(&headers, |media| !matches!(media, Media::Text | Media::Bytes));
+            assert_eq!(accepted.ok(), Some(chosen), "{value}");
+        }
     }
 
     #[test]

@@ -44,7 +44,8 @@ async fn call(
     // Before the body is read: a client without the right does not occupy memory.
     principal.require_call(&name)?;
     let headers = request.headers();
-    let (body_media, media) = (Media::of_body(headers)?, Media::accepted(headers)?);
+    let can_answer = |media| reply::can_have(media, application.backend(), &name);
+    let (body_media, media) = (Media::of_body(headers)?, Media::accepted(headers, can_answer)?);
     let mut options = options::read(request.uri(), headers)?;
     if headers.contains_key(header::IF_MATCH)
         && let Some(current) = application.backend().function_hash(&name)

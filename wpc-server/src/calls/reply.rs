@@ -19,6 +19,18 @@ pub(super) const fn format(media: Media) -> ReplyFormat {
     }
 }
 
+/// Whether the result of the function can have this format. For an unknown function it can, so that the call is refused as one.
+#[cold]
+pub(super) fn can_have(media: Media, backend: &dyn Backend, function: &str) -> bool {
+    let Some(information) = backend.function(function) else { return true };
+    let result = information.signature.and_then(|signature| signature.result);
+    match format(media) {
+        ReplyFormat::Bytes => result.is_some_and(|ty| ty.is_bytes()),
+        ReplyFormat::Encoded => true,
+        _ => result.is_some(),
+    }
+}
+
 pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Response {
     let (media, body) = match reply.value {
         ReplyValue::JsonText(text) => (Media::Json, text),

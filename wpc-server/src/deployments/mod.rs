@@ -45,8 +45,11 @@ use std::time::Duration;
 #[cfg(test)]
 use wpc_deploy::Setup;
 use wpc_deploy::document::{named_modules, with_earlier};
-use wpc_deploy::{Deployment, Item, Kind, Manifest, Problem, Report, Source};
-use wpc_host::WorkerProcedureCall;
+use wpc_deploy::{Deployment, Item, Kind, Manifest, Prepared, Problem, Report, Source};
+use wpc_host::{ErrorCode, WorkerProcedureCall};
+
+/// How many activations are searched for the revision that was active before.
+const MAX_ACTIVATIONS: usize = 1000;
 
 /// The deployments of a data folder, and the pool that runs the active one. Cheap to clone. Its methods block.
 #[derive(Debug, Clone)]
@@ -223,7 +226,8 @@ impl Deployments {
         };
         let differences = self.differences(&before, &text)?;
         let (source, manifest) = parse(self.modules(), text)?;
-        let is_pool_outdated = deployment.prepare(&source, &manifest)?.report().is_pool_outdated;
+        let prepared = prepare(self.modules(), &deployment, &source, &manifest)?;
+        let is_pool_outdated = prepared.report().is_pool_outdated;
         let checked = Registered { revision: None, is_new: false, differences, is_pool_outdated };
         if is_dry_run {
             return Ok(checked);
@@ -276,11 +280,12 @@ impl Deployments {
         self.change(&mut running, author, &text, Some(expected), target)
     }
 
-    /// The revision that was active before the last activation.
+    /// The revision that was active before the active one. The active one may have been activated several times in a row.
     fn previous(&self, active: u64) -> Result<Option<u64>, Refusal> {
-        let activations = self.revisions().activations(1)?;
-        let last = activations.first().filter(|last| last.revision == active);
-        Ok(last.and_then(|last: &Activation| last.previous))
+        let activations = self.revisions().activations(MAX_ACTIVATIONS)?;
+        let of_active = activations.iter().take_while(|last| last.revision == active);
+        let mut previous = of_active.filter_map(|last: &Activation| last.previous);
+        Ok(previous.find(|previous| *previous != active))
     }
 
     /// Makes the pool run the text, and makes the target the active revision.
@@ -298,7 +303,7 @@ impl Deployments {
             return Err(Refusal::Conflict { active: previous });
         }
         let (source, manifest) = parse(self.modules(), text.to_owned())?;
-        let prepared = running.deployment.prepare(&source, &manifest)?;
+        let prepared = prepare(self.modules(), &running.deployment, &source, &manifest)?;
         let active = match self.revisions().activate(target, expected, author) {
             Ok(Activated::Done(number)) => number,
             Ok(Activated::Conflict(active)) => return Err(Refusal::Conflict { active }),
@@ -378,6 +383,26 @@ fn parse(modules: &Modules, text: String) -> Result<(Source, Manifest), Refusal>
     let manifest = source.parse().map_err(|problem| vec![problem])?;
     let missing = modules.missing(&named_modules(&source, &manifest)?)?;
     if missing.is_empty() { Ok((source, manifest)) } else { Err(Refusal::Missing(missing)) }
+}
+
+/// Compiles and links what a manifest changes. A stored module that is damaged counts as missing, so that clients upload it again.
+fn prepare(
+    modules: &Modules,
+    deployment: &Deployment,
+    source: &Source,
+    manifest: &Manifest,
+) -> Result<Prepared, Refusal> {
+    let problems = match deployment.prepare(source, manifest) {
+        Ok(prepared) => return Ok(prepared),
+        Err(problems) => problems,
+    };
+    if problems.iter().any(|problem| problem.code == ErrorCode::Sha256Mismatch.as_str()) {
+        let damaged = modules.damaged(&named_modules(source, manifest)?);
+        if !damaged.is_empty() {
+            return Err(Refusal::Missing(damaged));
+        }
+    }
+    Err(problems.into())
 }
 
 /// A manifest of a revision. Its modules are in the folder of modules.

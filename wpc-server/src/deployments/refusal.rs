@@ -11,9 +11,9 @@ pub enum Refusal {
     /// All problems of the manifest and its modules.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
-    /// Modules that the manifest names were not uploaded.
+    /// Modules that the manifest names were not uploaded, or are damaged in the data folder.
     #[error(
-        "the server does not have these modules; upload them first: {}",
+        "the server does not have these modules, or its copies are damaged; upload them first: {}",
         .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     Missing(Vec<Sha256Hash>),

@@ -95,3 +95,26 @@ fn a_first_activation_that_the_pool_refuses_leaves_nothing_active() {
     assert_eq!(case.deployments.revisions().activations(1).unwrap(), []);
     assert_eq!((case.deployments.state().active, case.functions()), (None, Vec::new()));
 }
+
+#[test]
+fn a_rollback_returns_to_another_revision_although_the_active_one_was_activated_again() {
+    let case = Case::new();
+    let (first, second) = (case.register("f"), case.register("g"));
+    for (revision, expected) in [(first, None), (second, Some(first)), (second, Some(second))] {
+        case.deployments.activate("ada", revision, expected).unwrap();
+    }
+    let rollback = Rollback { author: "ada", to: None, function: None, expected: None, note: None };
+    case.deployments.roll_back(&rollback).unwrap();
+    assert_eq!(case.functions(), ["f"]);
+}
+
+#[test]
+fn a_stored_module_that_is_damaged_counts_as_missing() {
+    let case = Case::new();
+    let (_, text) = case.deployments.revision(case.register("f")).unwrap();
+    let module = text.split('"').nth(1).unwrap();
+    std::fs::write(case.deployments.modules().folder().join(module), "damaged").unwrap();
+    let registration = Registration { author: "ada", text, base: None, note: Some("again") };
+    let refused = case.deployments.register(registration, false).unwrap_err();
+    assert!(matches!(refused, Refusal::Missing(_)), "{refused}");
+}

@@ -3,6 +3,7 @@
 mod cluster;
 mod report;
 
+use crate::accept;
 use crate::access::{Principal, Scope};
 use crate::application::Application;
 use crate::lifecycle::Stage;
@@ -61,12 +62,11 @@ async fn ready(
     detailed.await.map_err(|_| Problem::internal(&"the functions could not be listed"))
 }
 
-/// The report as JSON if the client accepts it, and otherwise as text.
+/// The report as JSON if the client prefers that, and otherwise as text.
 fn answer(headers: &HeaderMap, status: StatusCode, report: &Report) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let accepts_json = accept.is_some_and(|accept| accept.contains("application/json"));
+    let prefers_json = accept::prefers(headers, ("application", "json"), ("text", "plain"));
     let cache = (header::CACHE_CONTROL, "no-store");
-    if accepts_json {
+    if prefers_json {
         (status, [cache], axum::Json(report)).into_response()
     } else {
         (status, [cache], report.text()).into_response()

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::io;
 use wpc_host::{CallId, CallOutcome, Error, ErrorCode, FunctionHash};
 
 /// An error as a problem document of RFC 9457, `application/problem+json`.
@@ -129,6 +130,16 @@ impl Problem {
         Self::new(ServerCode::Internal, error.to_string())
     }
 
+    /// The audit log could not be written after an action.
+    pub(crate) fn unrecorded(error: &io::Error) -> Self {
+        let detail = format!(
+            "the action may have been performed, but was not recorded in the audit log: {error}; free or repair the disk of the data \
+             folder, and check the state before you repeat the action"
+        );
+        let code = if is_full(error) { ServerCode::DiskFull } else { ServerCode::Internal };
+        Self::new(code, detail).with_outcome(CallOutcome::Unknown)
+    }
+
     /// The server has no capacity for the request at the moment.
     pub(crate) fn overloaded(detail: &str) -> Self {
         Self::new(ServerCode::Overloaded, detail)
@@ -216,6 +227,12 @@ impl Problem {
         self.0.detail.push_str(hint);
         self
     }
+}
+
+/// Whether an operation failed because the disk is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// How long a client should wait before a retry, in seconds: the shortest time that the header can express.

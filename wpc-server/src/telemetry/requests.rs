@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+use wpc_host::CallId;
 
 /// The maximum number of routes with counters of their own. Routes are templates such as `/v1/functions/{name}/call`, so a server has far
 /// fewer.
@@ -176,8 +177,8 @@ pub struct FinishedRequest {
     pub duration: Duration,
     /// The function in the path, as the client wrote it.
     pub function: Option<String>,
-    /// The number of the call in events.
-    pub call: Option<String>,
+    /// The call, if the request made one.
+    pub call: Option<CallId>,
     /// The trace id that the client sent, as 32 hexadecimal digits.
     pub trace: Option<String>,
     /// The name of the client, if it was authenticated.

@@ -37,6 +37,11 @@ fn an_item_whose_module_is_missing_or_damaged_is_not_served_and_the_others_serve
         let expected = format!("function \"{function}\" is not served: the module \"");
         assert!(detail.starts_with(&expected) && detail.contains(reason), "{detail}");
         assert!(!detail.contains(&*data.path().to_string_lossy()), "{detail}");
+        let described = server.get(&format!("/v1/functions/{function}"), &[]);
+        assert_eq!(
+            (described.status, described.json()["code"].clone()),
+            (503, problem["code"].clone())
+        );
     }
     assert_eq!(server.call("neither", &json!([])).status, 404);
     let ready = server.get("/readyz?verbose", &[]);
