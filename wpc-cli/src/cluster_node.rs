@@ -1,7 +1,7 @@
 //! `wpc serve --cluster`: a server that is a node of a cluster.
 
 use crate::cluster_options::{Cluster, ClusterArguments, Development, failure};
-use crate::event_log;
+use crate::event_log::{self, Level};
 use crate::failure::Failure;
 use serde_json::json;
 use std::io::Write as _;
@@ -89,8 +89,7 @@ impl Joining {
         let Self { deployment, cluster, options } = self;
         if let Some(notice) = cluster.development.as_ref().and_then(Development::notice) {
             let line = if as_json {
-                let time = event_log::time(std::time::SystemTime::now());
-                json!({ "event": "nats", "time": time, "message": notice }).to_string()
+                event_log::json_notice("nats", Level::Info, json!({ "message": notice }))
             } else {
                 notice
             };
@@ -108,10 +107,8 @@ impl Joining {
 fn report(node: &Node, as_json: bool) {
     let (name, cluster) = (node.name(), node.client().information());
     let line = if as_json {
-        let time = event_log::time(std::time::SystemTime::now());
-        let revision = node.revision();
-        json!({ "event": "joined", "time": time, "node": name.as_str(), "is_connected": cluster.is_connected, "revision": revision, "problem": node.obstacle() })
-            .to_string()
+        let fields = json!({ "node": name.as_str(), "is_connected": cluster.is_connected, "revision": node.revision(), "problem": node.obstacle() });
+        event_log::json_notice("joined", Level::Info, fields)
     } else if !cluster.is_connected {
         let connection = node.client().connection();
         let reason = connection.failure().map_or_else(String::new, |reason| format!(" ({reason})"));

@@ -76,6 +76,16 @@ pub(crate) fn line(event: &WorkerEvent, as_json: bool, level: Level) -> Option<S
     (found <= level).then(write)
 }
 
+/// A line about the process itself, as JSON.
+pub(crate) fn json_notice(event: &str, level: Level, fields: Value) -> String {
+    let time = time(SystemTime::now());
+    let mut line = json!({ "event": event, "time": time, "level": level.name() });
+    if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+        line.extend(fields);
+    }
+    line.to_string()
+}
+
 /// The timestamp of a log line, in UTC.
 pub(crate) fn time(moment: SystemTime) -> String {
     humantime::format_rfc3339_millis(moment).to_string()

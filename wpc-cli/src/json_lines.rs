@@ -2,6 +2,7 @@
 //! the process receives a signal.
 
 use crate::answer_writer::{AnswerWriter, Progress};
+use crate::event_log::{self, Level};
 use crate::exit_code::ExitCode;
 use crate::failure::{self, Failure};
 use crate::remedy::Interface;
@@ -181,7 +182,7 @@ fn exit_with_lost_answers(timeout: Duration, as_json: bool) -> ! {
 pub(crate) fn report_stop(stop_timeout: Duration, as_json: bool) {
     let time = humantime::format_duration(stop_timeout).to_string();
     let line = if as_json {
-        json!({ "event": "stopping", "stop_timeout": time }).to_string()
+        event_log::json_notice("stopping", Level::Info, json!({ "stop_timeout": time }))
     } else {
         format!("stopping: calls have {time} to complete; a second signal ends the process at once")
     };

@@ -1,11 +1,12 @@
 //! What a service logs, as options.
 
 use crate::access_log::{self, AccessLog};
+use crate::action_log;
 use crate::event_log::Level;
 use crate::log_writer::LogWriter;
 use crate::refusal_log;
 use std::time::SystemTime;
-use wpc_server::{Builder, FinishedRequest, Refused, ReportedRequests};
+use wpc_server::{AuditRecord, Builder, FinishedRequest, Refused, ReportedRequests};
 
 #[derive(clap::Args)]
 pub(crate) struct LogOptions {
@@ -45,6 +46,15 @@ impl LogOptions {
             application = application.on_refusal(move |refused: &Refused| {
                 let line = if as_json { refusal_log::json_line } else { refusal_log::text_line };
                 log.line(line(refused, SystemTime::now()));
+            });
+        }
+        if action_log::LEVEL <= least {
+            let log = log.clone();
+            application = application.on_action(move |action: &AuditRecord| {
+                if action_log::is_logged(action) {
+                    let line = if as_json { action_log::json_line } else { action_log::text_line };
+                    log.line(line(action, SystemTime::now()));
+                }
             });
         }
         let which = match self.access_log {

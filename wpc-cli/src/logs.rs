@@ -54,7 +54,8 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> Result<(), Failure> {
             Err(_) => {
                 if let Some(lost) = lost(data) {
                     let text = if as_json {
-                        serde_json::json!({ "event": "lagged", "lost": lost }).to_string()
+                        let fields = serde_json::json!({ "lost": lost });
+                        event_log::json_notice("lagged", Level::Warn, fields)
                     } else {
                         format!("this client missed {}", count(lost, "event"))
                     };

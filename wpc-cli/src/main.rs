@@ -2,6 +2,7 @@
 
 mod access_log;
 mod access_options;
+mod action_log;
 mod agent;
 mod answer_writer;
 mod bench;

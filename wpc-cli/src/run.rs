@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
-use wpc_deploy::{Deployment, Reload, Reloader, Source, Watch};
+use wpc_deploy::{Deployment, Problem, Reload, Reloader, Source, Watch};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -144,9 +144,8 @@ fn check(arguments: &Arguments, cache: &Cache, as_json: bool) -> Result<(), Fail
 fn report_ready(wpc: &wpc_host::WorkerProcedureCall, workers: usize, as_json: bool) {
     let functions = wpc.get_remote_functions().len();
     let line = if as_json {
-        let time = event_log::time(std::time::SystemTime::now());
-        json!({ "event": "ready", "time": time, "functions": functions, "workers": workers })
-            .to_string()
+        let fields = json!({ "functions": functions, "workers": workers });
+        event_log::json_notice("ready", Level::Info, fields)
     } else {
         let functions = count(functions as u64, "function");
         format!("ready: {functions} on {}", count(workers as u64, "worker"))
@@ -159,13 +158,23 @@ fn report_ready(wpc: &wpc_host::WorkerProcedureCall, workers: usize, as_json: bo
 fn report_recovered(path: &Path, as_json: bool) {
     let path = Source::path(path);
     let line = if as_json {
-        let time = event_log::time(std::time::SystemTime::now());
-        json!({ "event": "recovered", "time": time, "manifest": path }).to_string()
+        event_log::json_notice("recovered", Level::Info, json!({ "manifest": path }))
     } else {
         escape(&format!("recovered: all definitions of {} are active", path.display()))
     };
     // The reader of standard error may be gone.
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The line about a problem, which begins with `what` as text: `refused` if it is an error, otherwise `warning`.
+pub(crate) fn problem_line(level: Level, what: &str, problem: &Problem, as_json: bool) -> String {
+    if as_json {
+        let event = if level == Level::Error { "refused" } else { "warning" };
+        let fields = json!({ "problem": failure::problem_json(problem) });
+        event_log::json_notice(event, level, fields)
+    } else {
+        escape(&format!("{what}: {problem}"))
+    }
 }
 
 /// Writes each change, problem and warning of a reload as a line to standard error.
@@ -176,24 +185,20 @@ pub(crate) fn write_reload(reload: &Reload, path: &Path, as_json: bool) {
     for (what, items) in changes {
         for item in items {
             lines.push(if as_json {
-                json!({ "event": what, "what": item.to_string() }).to_string()
+                event_log::json_notice(what, Level::Info, json!({ "what": item.to_string() }))
             } else {
                 escape(&format!("{what} {item}"))
             });
         }
     }
     let rejected = "update rejected; the previous definition stays active";
-    let problems =
-        [("refused", rejected, &report.problems), ("warning", "warning", &reload.warnings)];
-    for (event, text, problems) in problems {
-        for problem in problems {
-            lines.push(if as_json {
-                json!({ "event": event, "problem": failure::problem_json(problem) }).to_string()
-            } else {
-                escape(&format!("{text}: {problem}"))
-            });
-        }
-    }
+    let refused = report
+        .problems
+        .iter()
+        .map(|problem| problem_line(Level::Error, rejected, problem, as_json));
+    lines.extend(refused);
+    let warnings = reload.warnings.iter();
+    lines.extend(warnings.map(|problem| problem_line(Level::Warn, "warning", problem, as_json)));
     for line in lines {
         // The reader of standard error may be gone.
         let _ = writeln!(std::io::stderr(), "{line}");

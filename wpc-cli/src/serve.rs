@@ -8,15 +8,15 @@ use crate::cluster_log;
 use crate::cluster_node::{Joining, NodeArguments, OwnSettings};
 use crate::configuration;
 use crate::connection_options::ConnectionOptions;
-use crate::event_log;
-use crate::failure::{Failure, problem_json};
+use crate::event_log::{self, Level};
+use crate::failure::Failure;
 use crate::json_lines::report_stop;
 use crate::listen_options::{self, ListenOptions};
 use crate::log_options::LogOptions;
 use crate::log_writer::LogWriter;
 use crate::option_values;
 use crate::remedy::Interface;
-use crate::run::{RELOAD_WAIT, write_reload};
+use crate::run::{RELOAD_WAIT, problem_line, write_reload};
 use crate::signals::Signals;
 use crate::text::{count, escape};
 use clap::FromArgMatches as _;
@@ -122,7 +122,7 @@ impl Arguments {
         let policy = Policy::of(&self.allow).map_err(Failure::usage)?;
         for (item, path) in policy.missing() {
             let message = format!("`--allow {item}`: {} does not exist", path.display());
-            report_problem("warning", "warning", &Problem::environment(message), as_json);
+            report_problem(Level::Warn, "warning", &Problem::environment(message), as_json);
         }
         Ok(policy)
     }
@@ -412,17 +412,13 @@ impl Deployed {
 /// Reports the items that are not served.
 fn report_refused(what: &str, problems: &[Problem], as_json: bool) {
     for problem in problems {
-        report_problem("refused", what, problem, as_json);
+        report_problem(Level::Error, what, problem, as_json);
     }
 }
 
-/// Reports a problem as an event, or as a line that begins with `what`.
-fn report_problem(event: &str, what: &str, problem: &Problem, as_json: bool) {
-    let line = if as_json {
-        json!({ "event": event, "problem": problem_json(problem) }).to_string()
-    } else {
-        escape(&format!("{what}: {problem}"))
-    };
+/// Reports a problem, in text with a line that begins with `what`.
+fn report_problem(level: Level, what: &str, problem: &Problem, as_json: bool) {
+    let line = problem_line(level, what, problem, as_json);
     // The reader of standard error may be gone.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
@@ -431,14 +427,11 @@ fn report_problem(event: &str, what: &str, problem: &Problem, as_json: bool) {
 fn report_ready(server: &Server, functions: usize, workers: usize, as_json: bool) {
     let (url, administration) = (server.url(), server.administration_url());
     let text = if as_json {
-        let time = event_log::time(std::time::SystemTime::now());
-        let mut event = json!({
-            "event": "ready", "time": time, "url": url, "functions": functions, "workers": workers,
-        });
+        let mut fields = json!({ "url": url, "functions": functions, "workers": workers });
         if let Some(administration) = administration {
-            event["administration"] = administration.into();
+            fields["administration"] = administration.into();
         }
-        event.to_string()
+        event_log::json_notice("ready", Level::Info, fields)
     } else {
         let administration = administration.map(|url| format!("\nadministration: {url}"));
         let functions = count(functions as u64, "function");

@@ -1,6 +1,6 @@
 //! The application: the backend of a server, and its settings.
 
-use crate::access::{AccessSettings, Audit, Gate, Tokens};
+use crate::access::{AccessSettings, Audit, AuditRecord, Gate, Tokens};
 use crate::deployments::Deployments;
 use crate::idempotency::{IdempotencyBounds, Store};
 use crate::intake::Intake;
@@ -35,7 +35,7 @@ struct Parts {
     deployments: Option<Deployments>,
 }
 
-struct UnservedEntries(Box<dyn Fn() -> Vec<UnservedEntry> + Send + Sync>);
+struct UnservedEntries(Arc<dyn Fn() -> Vec<UnservedEntry> + Send + Sync>);
 
 impl fmt::Debug for UnservedEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,8 +181,8 @@ impl Builder {
         self
     }
 
-    /// Serves the administration of these deployments, whose pool should be the backend. Their items that are not served are reported by
-    /// `/readyz?verbose`.
+    /// Serves the administration of these deployments, whose pool should be the backend. Their items that are not served are reported as
+    /// [`unserved_entries`](Self::unserved_entries).
     pub fn deployments(mut self, deployments: Deployments) -> Self {
         self.0.deployments = Some(deployments.clone());
         self.unserved_entries(move || deployments.state().not_served)
@@ -214,18 +214,28 @@ impl Builder {
         self
     }
 
+    /// Calls `report` for each administrative action, before it is recorded in the audit log. It runs on the threads of the server, so
+    /// it must return quickly.
+    pub fn on_action(mut self, report: impl Fn(&AuditRecord) + Send + Sync + 'static) -> Self {
+        self.gate().set_on_action(Box::new(report));
+        self
+    }
+
     /// Reports this number as `wpc_log_lines_dropped_total` in the metrics.
     pub fn dropped_log_lines(self, lines: Arc<AtomicU64>) -> Self {
         self.0.telemetry.set_dropped_lines(lines);
         self
     }
 
-    /// Lists the entries that `/readyz?verbose` reports as not served.
+    /// Lists the entries that `/readyz?verbose` reports as not served. `/metrics` has their number.
     pub fn unserved_entries(
         mut self,
         list: impl Fn() -> Vec<UnservedEntry> + Send + Sync + 'static,
     ) -> Self {
-        self.0.unserved_entries = Some(UnservedEntries(Box::new(list)));
+        let list = Arc::new(list);
+        let counted = Arc::clone(&list);
+        self.0.telemetry.count_unserved(Box::new(move || counted().len()));
+        self.0.unserved_entries = Some(UnservedEntries(list));
         self
     }
 

@@ -1,6 +1,6 @@
 //! Records the administrative actions of routes in the audit log.
 
-use crate::access::{AuditRecord, Principal};
+use crate::access::{AuditRecord, AuditSubject, Principal};
 use crate::application::Application;
 use crate::problem::{Problem, ProblemCode};
 use axum::extract::{MatchedPath, Request, State};
@@ -30,7 +30,8 @@ pub(crate) async fn record(
         None if response.status().is_success() => "ok".to_owned(),
         None => response.status().as_str().to_owned(),
     };
-    match application.gate().audit().record_async(record.outcome(&outcome)).await {
+    let subject = response.extensions().get::<AuditSubject>().copied();
+    match application.gate().record_action(record.outcome(&outcome).subject(subject)).await {
         Ok(()) => response,
         Err(error) => {
             tracing::error!(%error, "failed to write the audit log");

@@ -69,9 +69,9 @@ mod traffic;
 mod unserved;
 
 pub use access::{
-    AccessSettings, Audit, AuditRecord, InvalidId, InvalidQuota, InvalidScope, NewToken, Principal,
-    Quota, Rate, Scope, Timestamp, TokenError, TokenId, TokenInformation, TokenText, Tokens,
-    add_token_to_file,
+    AccessSettings, Audit, AuditRecord, AuditSubject, InvalidId, InvalidQuota, InvalidScope,
+    NewToken, Principal, Quota, Rate, Scope, Timestamp, TokenError, TokenId, TokenInformation,
+    TokenText, Tokens, add_token_to_file,
 };
 pub use application::{Application, Builder, Settings};
 pub use deployments::{Deployments, Refusal, State};

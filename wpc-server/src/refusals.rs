@@ -34,6 +34,8 @@ reasons! {
     Connections "connections" "Too many connections were open.",
     ConnectionsOfAddress "connections_of_address" "Too many connections of the client's address were open.",
     Handshake "tls_handshake" "The TLS handshake failed or took too long.",
+    SlowHeaders "slow_headers" "The line and headers of a request arrived too slowly.",
+    InvalidHttp "invalid_http" "The request is not valid HTTP/1.1, or its line and headers are too large.",
     Requests "requests" "Too many requests were in progress.",
     BodyMemory "body_memory" "The bodies of all requests took too much memory.",
     WebSocket "web_socket" "A WebSocket was closed because its client violated the protocol or exceeded a limit.",

@@ -1,7 +1,7 @@
 //! The administration of tokens: `/v1/tokens`.
 
 use crate::access::{
-    Audit, AuditRecord, NewToken, Principal, Scope, TokenError, TokenInformation, Tokens,
+    AuditRecord, NewToken, Principal, Scope, TokenError, TokenInformation, Tokens,
 };
 use crate::application::Application;
 use crate::problem::{Problem, ServerCode};
@@ -51,7 +51,7 @@ async fn create(
         .map_err(|error| Problem::bad_request(format!("the body is not a token: {error}")))?;
     let act = Act { principal, headers, action: "token.create", target: new.name.clone() };
     let create = move || tokens.create(new);
-    let (information, text) = act.change(application.gate().audit().clone(), create).await?;
+    let (information, text) = act.change(&application, create).await?;
     let created = Created { token: text.as_str(), information };
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, no_store, Json(created)).into_response())
@@ -66,7 +66,7 @@ async fn revoke(
     let tokens = tokens(&application, &principal)?;
     let act = Act { principal, headers, action: "token.revoke", target: target.clone() };
     let revoke = move || tokens.revoke(&target);
-    Ok(Json(act.change(application.gate().audit().clone(), revoke).await?))
+    Ok(Json(act.change(&application, revoke).await?))
 }
 
 /// The tokens, for a principal that may administer them.
@@ -91,7 +91,7 @@ impl Act {
     /// Makes the change, and records it with its outcome. Both block, because they wait for the disk.
     async fn change<T: Send + 'static>(
         self,
-        audit: Audit,
+        application: &Application,
         change: impl FnOnce() -> Result<T, TokenError> + Send + 'static,
     ) -> Result<T, Problem> {
         let changed = tokio::task::spawn_blocking(change).await;
@@ -101,7 +101,8 @@ impl Act {
         let id = self.headers.get("x-request-id").and_then(|id| id.to_str().ok());
         let record = AuditRecord::new(self.principal.name(), self.action, &self.target);
         let record = record.outcome(outcome).request_id(id);
-        audit.record_async(record).await.map_err(|error| Problem::unrecorded(&error))?;
+        let recorded = application.gate().record_action(record).await;
+        recorded.map_err(|error| Problem::unrecorded(&error))?;
         changed
     }
 }

@@ -33,6 +33,9 @@ fn json_lines_have_time_level_worker_call_and_function() {
     };
     let (answers, notices) = (parse(out(&ran)), parse(err(&ran)));
     assert_eq!(notices[0]["event"], "ready", "{notices:?}");
+    for notice in &notices {
+        assert!(notice["time"].is_string() && notice["level"].is_string(), "{notice}");
+    }
     let event = |name: &str| {
         let found = notices.iter().find(|notice| notice["event"] == name);
         found.unwrap_or_else(|| panic!("missing {name} in {notices:?}"))

@@ -62,6 +62,33 @@ fn a_refused_client_has_a_line_of_the_log_instead_of_that_of_its_request() {
 }
 
 #[test]
+fn a_deployment_has_lines_of_the_log_and_of_the_audit_log_with_its_revision() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path(), "");
+    let data = folder.path().join("data");
+    let data = data.to_str().unwrap();
+    let running =
+        Running::start(&["--json", "serve", "--listen", "127.0.0.1:0", "--data", data, &manifest]);
+    let url = event(&running, "ready")["url"].as_str().unwrap().to_owned();
+    let next = format!("[constants]\nLIMIT = 1\n[modules.tools]\nfile = {:?}\n", sdk());
+    std::fs::write(&manifest, next).unwrap();
+    let deployed = wpc(&["deploy", &manifest, "--server", &url]);
+    assert!(deployed.status.success(), "{}", err(&deployed));
+    let activated = loop {
+        let action = event(&running, "administration");
+        if action["target"] == "/v1/active" {
+            break action;
+        }
+    };
+    assert_eq!((&activated["revision"], &activated["level"]), (&2.into(), &"info".into()));
+    assert!(activated["principal"].is_string(), "{activated}");
+    let audit = std::fs::read_to_string(format!("{data}/audit.jsonl")).unwrap();
+    let is_activation =
+        |line: &str| line.contains("\"target\":\"/v1/active\"") && line.contains("\"revision\":2");
+    assert!(audit.lines().any(is_activation), "{audit}");
+}
+
+#[test]
 fn options_of_the_limits_apply_to_connections() {
     let folder = tempfile::tempdir().unwrap();
     let options = "listen = \"127.0.0.1:0\"\nmax_connections = 1\nmax_body = \"4B\"\n";

@@ -6,14 +6,15 @@
 //! records are only reported by `tracing`.
 
 use super::timestamp::Timestamp;
+use crate::store::AUDIT_FILE;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use wpc_host::Sha256Hash;
 
-const FILE: &str = "audit.jsonl";
 const MAX_SIZE: u64 = 16 << 20;
 const MAX_OLD_FILES: u32 = 4;
 
@@ -60,9 +61,23 @@ pub struct AuditRecord {
     pub target: String,
     /// `ok`, or the code of the problem.
     pub outcome: String,
+    /// What the action made or selected.
+    #[serde(flatten)]
+    pub subject: Option<AuditSubject>,
     /// The `X-Request-Id` of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+/// What an action made or selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AuditSubject {
+    /// The revision that was registered or activated.
+    Revision(u64),
+    /// The SHA-256 of the module that was uploaded.
+    Sha256(Sha256Hash),
 }
 
 impl AuditRecord {
@@ -74,6 +89,7 @@ impl AuditRecord {
             action: action.to_owned(),
             target: target.to_owned(),
             outcome: "ok".to_owned(),
+            subject: None,
             request_id: None,
         }
     }
@@ -82,6 +98,13 @@ impl AuditRecord {
     #[must_use]
     pub fn outcome(mut self, code: &str) -> Self {
         code.clone_into(&mut self.outcome);
+        self
+    }
+
+    /// Sets what the action made or selected.
+    #[must_use]
+    pub fn subject(mut self, subject: Option<AuditSubject>) -> Self {
+        self.subject = subject;
         self
     }
 
@@ -119,7 +142,7 @@ impl Audit {
     }
 
     fn with_max_size(folder: &Path, max_size: u64) -> io::Result<Self> {
-        let (file, size) = open(&folder.join(FILE))?;
+        let (file, size) = open(&folder.join(AUDIT_FILE))?;
         let log = Some(Mutex::new(Log { folder: folder.to_owned(), file, size, max_size }));
         Ok(Self(Arc::new(Shared { log, failures: Mutex::default() })))
     }
@@ -134,7 +157,7 @@ impl Audit {
     }
 
     /// Records an action without blocking the thread.
-    pub(crate) async fn record_async(&self, record: AuditRecord) -> io::Result<()> {
+    pub(super) async fn record_async(&self, record: AuditRecord) -> io::Result<()> {
         let audit = self.clone();
         let recorded = tokio::task::spawn_blocking(move || audit.record(&record)).await;
         recorded.unwrap_or_else(|failed| Err(io::Error::other(failed)))
@@ -202,7 +225,7 @@ impl Log {
                 std::fs::rename(old(number), old(number + 1))?;
             }
         }
-        let current = self.folder.join(FILE);
+        let current = self.folder.join(AUDIT_FILE);
         std::fs::rename(&current, old(1))?;
         (self.file, self.size) = open(&current)?;
         Ok(())
@@ -246,12 +269,12 @@ mod tests {
     fn lines_are_added_across_restarts_and_a_cut_line_is_ended() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        std::fs::write(folder.join(FILE), "{\"cut").unwrap();
+        std::fs::write(folder.join(AUDIT_FILE), "{\"cut").unwrap();
         for target in ["a", "b\n\"c"] {
             let record = AuditRecord::new("ada", "token.create", target).request_id(Some("r"));
             Audit::open(folder).unwrap().record(&record).unwrap();
         }
-        let lines = lines(folder, FILE);
+        let lines = lines(folder, AUDIT_FILE);
         assert_eq!((lines.len(), &*lines[0]), (3, "{\"cut"));
         let last: serde_json::Value = serde_json::from_str(&lines[2]).unwrap();
         assert_eq!((&last["principal"], &last["target"]), (&"ada".into(), &"b\n\"c".into()));
@@ -266,7 +289,7 @@ mod tests {
         for number in 0..10 {
             audit.record(&AuditRecord::new("ada", "token.create", &number.to_string())).unwrap();
         }
-        assert!(lines(folder, FILE)[0].contains("\"target\":\"9\""));
+        assert!(lines(folder, AUDIT_FILE)[0].contains("\"target\":\"9\""));
         assert!(lines(folder, "audit.4.jsonl")[0].contains("\"target\":\"5\""));
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 5);
     }

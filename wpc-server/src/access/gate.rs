@@ -11,6 +11,8 @@ use axum::body::{Body, HttpBody as _};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -29,14 +31,22 @@ pub struct AccessSettings {
     pub is_insecure: bool,
 }
 
+type OnAction = Box<dyn Fn(&AuditRecord) + Send + Sync>;
+
 /// The checks that every request passes.
-#[derive(Debug)]
 pub(crate) struct Gate {
     hosts: Hosts,
     is_insecure: bool,
     tokens: Option<Tokens>,
     audit: Audit,
+    on_action: Option<OnAction>,
     reports_successes: bool,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
 }
 
 impl Gate {
@@ -44,7 +54,7 @@ impl Gate {
         let hosts = Hosts::new(&settings.allowed_hosts, &settings.allowed_origins);
         let is_insecure = settings.is_insecure;
         let (tokens, audit) = (None, Audit::default());
-        Self { hosts, is_insecure, tokens, audit, reports_successes: false }
+        Self { hosts, is_insecure, tokens, audit, on_action: None, reports_successes: false }
     }
 
     /// Takes the settings from another gate.
@@ -70,8 +80,16 @@ impl Gate {
         self.tokens.as_ref()
     }
 
-    pub(crate) fn audit(&self) -> &Audit {
-        &self.audit
+    pub(crate) fn set_on_action(&mut self, report: OnAction) {
+        self.on_action = Some(report);
+    }
+
+    /// Reports an administrative action, and records it in the audit log.
+    pub(crate) async fn record_action(&self, record: AuditRecord) -> io::Result<()> {
+        if let Some(report) = &self.on_action {
+            report(&record);
+        }
+        self.audit.record_async(record).await
     }
 
     /// Whether the server may listen on this address: it is a loopback address, tokens are required, or insecure access is allowed.
@@ -224,8 +242,10 @@ fn bearer(header: &HeaderValue) -> Option<&str> {
 fn is_public(request: &Parts) -> bool {
     let path = request.uri.path();
     matches!(request.method, Method::GET | Method::HEAD)
-        && (matches!(path, "/" | "/livez" | "/readyz" | "/startupz" | "/healthz" | "/favicon.ico")
-            || path.starts_with("/problems/"))
+        && (matches!(
+            path,
+            "/" | "/livez" | "/readyz" | "/startupz" | "/healthz" | "/favicon.ico" | "/problems"
+        ) || path.starts_with("/problems/"))
 }
 
 /// Data for the response to an accepted request.

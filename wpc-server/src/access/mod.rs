@@ -19,7 +19,7 @@ mod tokens;
 mod usage;
 mod validity;
 
-pub use audit::{Audit, AuditRecord};
+pub use audit::{Audit, AuditRecord, AuditSubject};
 pub use gate::AccessSettings;
 pub(crate) use gate::Gate;
 pub(crate) use layer::Guard;

@@ -1,6 +1,6 @@
 //! `/v1/constants`: constants of the active revision, changed without repeating its manifest.
 
-use super::revisions::{activated, check_note, present};
+use super::revisions::{Activated, activated, check_note, present};
 use super::{admit, blocking};
 use crate::access::{Principal, Scope};
 use crate::application::Application;
@@ -74,7 +74,7 @@ pub(super) async fn set(
     principal: Principal,
     name: Name,
     body: Result<Json<ToSet>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Activated, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
     let (Path(name), Json(mut body)) = (name?, body?);
     let entry = body.entry()?;
@@ -94,7 +94,7 @@ pub(super) async fn remove(
     principal: Principal,
     name: Name,
     query: Result<Query<ToRemove>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Activated, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
     let (Path(name), Query(query)) = (name?, query?);
     change(deployments, principal, name, None, Some(query.expected), query.note).await
@@ -107,7 +107,7 @@ async fn change(
     entry: Option<ConstantEntry>,
     expected: Option<u64>,
     note: Option<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Activated, Problem> {
     check_note(note.as_ref())?;
     let change = blocking(move || {
         deployments.change_constant(&ConstantChange {
@@ -118,5 +118,5 @@ async fn change(
             note: note.as_deref(),
         })
     });
-    change.await.map(|change: Change| Json(activated(&change)))
+    change.await.map(|change: Change| activated(&change))
 }

@@ -1,14 +1,15 @@
 //! `/v1/revisions`, `/v1/active` and `/v1/rollback`.
 
 use super::{admit, blocking, problems};
-use crate::access::{Principal, Scope};
+use crate::access::{AuditSubject, Principal, Scope};
 use crate::application::Application;
 use crate::deployments::{Change, Registration, Rollback};
 use crate::problem::Problem;
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http_body::Body as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -64,7 +65,7 @@ pub(super) async fn register(
     principal: Principal,
     mode: Result<Query<Mode>, QueryRejection>,
     body: Result<Json<ToRegister>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Response, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
     let Query(mode) = mode?;
     let Json(body) = body?;
@@ -75,14 +76,16 @@ pub(super) async fn register(
         let registration = Registration { author, text: body.manifest, base: body.base, note };
         let registered = deployments.register(registration, mode.dry_run)?;
         let status = if registered.is_new { StatusCode::CREATED } else { StatusCode::OK };
+        let subject = registered.revision.as_ref();
+        let subject = subject.map(|revision| Extension(AuditSubject::Revision(revision.number)));
         let registered = json!({
             "revision": registered.revision,
             "changes": registered.differences,
             "pool_outdated": registered.is_pool_outdated,
         });
-        Ok((status, Json(registered)))
+        Ok((status, subject, Json(registered)))
     });
-    answer.await
+    answer.await.map(IntoResponse::into_response)
 }
 
 pub(super) async fn show(
@@ -146,12 +149,12 @@ pub(super) async fn activate(
     State(application): State<Application>,
     principal: Principal,
     body: Result<Json<ToActivate>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Activated, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
     let Json(body) = body?;
     let answer =
         blocking(move || deployments.activate(principal.name(), body.revision, body.expected));
-    answer.await.map(|change| Json(activated(&change)))
+    answer.await.map(|change| activated(&change))
 }
 
 /// All members are optional, and so is the body.
@@ -168,7 +171,7 @@ pub(super) async fn roll_back(
     State(application): State<Application>,
     principal: Principal,
     request: Request,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Activated, Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
     let body = if request.body().is_end_stream() {
         ToRollBack::default()
@@ -186,20 +189,24 @@ pub(super) async fn roll_back(
         };
         deployments.roll_back(&rollback)
     });
-    answer.await.map(|change| Json(activated(&change)))
+    answer.await.map(|change| activated(&change))
 }
 
-pub(super) fn activated(change: &Change) -> Value {
+/// The response to an activation.
+pub(super) type Activated = (Extension<AuditSubject>, Json<Value>);
+
+pub(super) fn activated(change: &Change) -> Activated {
     let names = |items: &[wpc_deploy::Item]| -> Vec<String> {
         items.iter().map(ToString::to_string).collect()
     };
-    json!({
+    let activated = json!({
         "active": change.active,
         "previous": change.previous,
         "defined": names(&change.report.defined),
         "removed": names(&change.report.removed),
         "pool_outdated": change.report.is_pool_outdated,
-    })
+    });
+    (Extension(AuditSubject::Revision(change.active)), Json(activated))
 }
 
 pub(super) fn check_note(note: Option<&String>) -> Result<(), Problem> {

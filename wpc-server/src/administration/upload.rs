@@ -1,16 +1,16 @@
 //! `/v1/modules`: uploads of modules, which are written while they arrive.
 
 use super::{admit, blocking, problems};
-use crate::access::{Principal, Scope};
+use crate::access::{AuditSubject, Principal, Scope};
 use crate::application::Application;
 use crate::modules::{ModuleError, Modules, max_size};
 use crate::problem::Problem;
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
+use axum::{Extension, Json};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn upload(
     query: Result<Query<Expected>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<ModuleInformation>), Problem> {
+) -> Result<(StatusCode, Extension<AuditSubject>, Json<ModuleInformation>), Problem> {
     let deployments = admit(&application, &principal, Scope::Deploy)?;
     let Query(query) = query?;
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -62,8 +62,10 @@ async fn upload(
     let written = written.await.map_err(|_| problems::internal())?;
     sent?;
     match written {
-        Ok(Some((module, true))) => Ok((StatusCode::CREATED, Json(module))),
-        Ok(Some((module, false))) => Ok((StatusCode::OK, Json(module))),
+        Ok(Some((module, is_new))) => {
+            let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+            Ok((status, Extension(AuditSubject::Sha256(module.hash_sha256)), Json(module)))
+        }
         Ok(None) => Err(problems::internal()),
         Err(error) => Err(problems::of_module(&error)),
     }

@@ -78,8 +78,7 @@ fn not_served(application: &Application, principal: &Principal, function: &str) 
     let mut entries = application.unserved_entries().into_iter();
     let UnservedEntry { reason, .. } = entries.find(|not_served| not_served.entry == item)?;
     let reason = if principal.has(Scope::Observe) {
-        // It usually begins with the item.
-        reason.strip_prefix(&format!("{item}: ")).map_or(reason.clone(), str::to_owned)
+        reason
     } else {
         "the server refused it; its operator can read the reason".to_owned()
     };

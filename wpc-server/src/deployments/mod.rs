@@ -108,8 +108,10 @@ impl State {
         let problems = &running.problems;
         let not_served = |item: &Item| {
             let entry = item.to_string();
-            let of_item = problems.iter().find(|problem| problem.message.starts_with(&entry));
-            let reason = of_item.map_or("it was refused", |problem| problem.message.as_str());
+            let mut reasons =
+                problems.iter().filter_map(|problem| problem.message.strip_prefix(&entry));
+            let reason = reasons.next().map(|reason| reason.strip_prefix(": ").unwrap_or(reason));
+            let reason = reason.unwrap_or("it was refused");
             UnservedEntry::new(entry, reason)
         };
         let not_served = running.deployment.unserved().map(not_served).collect();

@@ -1,4 +1,4 @@
-//! `GET /problems/{code}`: what a problem's code means.
+//! `GET /problems` and `GET /problems/{code}`: what the codes of problems mean.
 
 use super::descriptions::description;
 use super::{Problem, ServerCode};
@@ -48,7 +48,11 @@ pub(crate) fn entries() -> impl Iterator<Item = Entry> {
 }
 
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> axum::Router<S> {
-    axum::Router::new().route("/problems/{code}", get(show))
+    axum::Router::new().route("/problems", get(list)).route("/problems/{code}", get(show))
+}
+
+async fn list() -> Json<Vec<Entry>> {
+    Json(entries().collect())
 }
 
 async fn show(code: Result<Path<String>, PathRejection>) -> Result<Json<Entry>, Problem> {

@@ -120,9 +120,12 @@ impl Problem {
     }
 
     /// The client did not send its request in time.
-    pub(crate) fn request_timeout() -> Self {
-        Self::new(ServerCode::RequestTimeout, "the body of the request arrived too slowly")
-            .with_retry_after(RETRY_AFTER)
+    pub(crate) fn request_timeout(part: &str) -> Self {
+        Self::new(
+            ServerCode::RequestTimeout,
+            format!("the {part} of the request arrived too slowly"),
+        )
+        .with_retry_after(RETRY_AFTER)
     }
 
     /// The server failed, for example because the disk is full.

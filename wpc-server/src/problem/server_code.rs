@@ -87,7 +87,7 @@ codes! {
     ModuleNotFound "module_not_found" NOT_FOUND -32601 false "the module does not exist"
         "No module with this SHA-256 is stored.",
     RequestTimeout "request_timeout" REQUEST_TIMEOUT -32600 true "the request timed out"
-        "The body of the request arrived too slowly.",
+        "The headers or the body of the request arrived too slowly.",
     IdempotencyInFlight "idempotency_in_flight" CONFLICT -32600 true "the first request is in progress"
         "A request with the same idempotency key is in progress. Repeat the request later to get its response.",
     IdempotencyAnswerDropped "idempotency_answer_dropped" CONFLICT -32600 false "the response was not kept"
@@ -102,6 +102,8 @@ codes! {
         "The manifest is larger than the server accepts.",
     UploadIncomplete "upload_incomplete" BAD_REQUEST -32600 true "the upload is incomplete"
         "The module did not arrive completely, or arrived too slowly (408). Nothing was stored.",
+    HeadersTooLarge "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE -32600 false "the headers are too large"
+        "The line and headers of the request are larger than the server accepts (431), or its path and query are (414).",
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE -32600 false "the body is too large"
         "The body is larger than the server accepts.",
     BatchTooLong "batch_too_long" PAYLOAD_TOO_LARGE -32600 false "the batch is too long"

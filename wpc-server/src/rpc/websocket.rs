@@ -21,7 +21,8 @@ use axum::extract::ws::{
     CloseFrame, Message as Frame, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code,
 };
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 use futures::sink::SinkExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -54,10 +55,11 @@ pub(super) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|_| {
+    let Ok(upgrade) = upgrade else {
         let detail = "a GET request must be a WebSocket handshake; send requests of JSON-RPC with POST, or open a WebSocket";
-        Problem::new(ServerCode::UpgradeRequired, detail)
-    })?;
+        let problem = Problem::new(ServerCode::UpgradeRequired, detail);
+        return Ok(([(header::UPGRADE, "websocket")], problem).into_response());
+    };
     let client = Client::new(&application, principal, &request)?;
     let memory = request.extensions().get::<MessageMemory>().cloned();
     let limit = application.settings().max_body;

@@ -6,6 +6,7 @@ use super::connections::{Connections, Member, Refusal};
 use super::handshake;
 use super::listener::{Accepted, Listener};
 use super::stream::Watched;
+use super::unrouted;
 use crate::refusals::RefusalReason;
 use std::io;
 use std::time::Duration;
@@ -96,12 +97,8 @@ impl Refusal {
 
     fn answer(self) -> &'static [u8] {
         match self {
-            Self::TooMany => {
-                b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            }
-            Self::TooManyOfAddress => {
-                b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            }
+            Self::TooMany => &unrouted::TOO_MANY_CONNECTIONS,
+            Self::TooManyOfAddress => &unrouted::TOO_MANY_CONNECTIONS_OF_ADDRESS,
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Phase {
     Request,
     /// The handler of a request waits for a part of the body.
     Body,
+    /// The response was passed to the connection, which has not written all of it.
+    Writing,
     /// The connection became a WebSocket. Its messages have the limits of bodies.
     WebSocket,
 }
@@ -114,6 +116,7 @@ impl Activity {
             1 => Phase::Head,
             2 => Phase::Request,
             3 => Phase::Body,
+            4 => Phase::Writing,
             _ => Phase::WebSocket,
         }
     }
@@ -149,7 +152,24 @@ impl Activity {
 
     /// Its response was passed to the connection.
     pub(super) fn request_ended(&self, now: u32) {
-        self.enter(Phase::Idle, now);
+        self.enter(Phase::Writing, now);
+    }
+
+    /// Everything that was passed to the connection is written.
+    pub(super) fn flushed(&self, now: u32) {
+        if self.phase() == Phase::Writing {
+            self.enter(Phase::Idle, now);
+        }
+    }
+
+    /// Whether the client is sending the line and headers of a request.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.phase() == Phase::Head
+    }
+
+    /// Whether no request is in progress and no response is being written.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.phase(), Phase::Idle | Phase::Head)
     }
 
     /// Its response made the connection a WebSocket.
@@ -323,7 +343,8 @@ mod tests {
         let activity = Activity::new(0);
         activity.received(0);
         activity.request_began(1);
-        activity.request_ended(seconds(100));
+        activity.request_ended(seconds(50));
+        activity.flushed(seconds(100));
         assert_eq!(activity.verdict(&limits(), seconds(175)), Verdict::Keep);
         assert_eq!(activity.verdict(&limits(), seconds(175) + 1), Verdict::Abort);
     }

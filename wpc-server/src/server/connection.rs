@@ -3,6 +3,7 @@
 use super::activity::{Activity, BodyRefusal, Order};
 use super::connections::{Connections, Member};
 use super::messages::Messages;
+use super::unrouted;
 use crate::application::Application;
 use crate::body_memory::MessageMemory;
 use crate::lifecycle::Stage;
@@ -63,6 +64,10 @@ impl ConnectionState {
         self.connections.traffic().refusals().refuse(reason, self.client);
     }
 
+    fn is_stopping(&self) -> bool {
+        self.endpoint.application.lifecycle().stage() >= Stage::Draining
+    }
+
     /// The memory of the messages of a connection that becomes a WebSocket.
     fn message_memory(&self) -> MessageMemory {
         let memory = self.connections.body_memory().clone();
@@ -105,11 +110,11 @@ where
     http.header_read_timeout(None).max_header_size(state.connections.limits().max_header_size);
     let stream = Messages::new(stream, &state);
     let state = Arc::new(state);
-    let service = service_fn(move |request| respond(Arc::clone(&state), request));
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let respond = service_fn(|request| respond(Arc::clone(&state), request));
+    let mut connection = http.serve_connection(TokioIo::new(stream), respond).with_upgrades();
     let mut is_first = true;
     let mut is_finishing = false;
-    poll_fn(|context| {
+    let end = poll_fn(|context| {
         // The waker of a task stays the same, so an order wakes the task.
         if std::mem::take(&mut is_first) {
             activity.register(context);
@@ -119,14 +124,37 @@ where
             Order::Finish if is_finishing => {}
             Order::Finish => {
                 is_finishing = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
-            Order::Abort => return Poll::Ready(()),
+            Order::Abort => return Poll::Ready(End::Aborted),
         }
-        // It is not an error of the server if a client disconnects, or sends something other than HTTP.
-        connection.as_mut().poll(context).map(drop)
-    })
-    .await;
+        Pin::new(&mut connection).poll(context).map(|result| match result {
+            Err(error) if error.is_parse() => End::InvalidHttp,
+            // It is not an error of the server if a client disconnects.
+            _ => End::Closed,
+        })
+    });
+    match end.await {
+        End::Closed => {}
+        End::InvalidHttp => state.refuse(RefusalReason::InvalidHttp),
+        End::Aborted if activity.is_in_head() && !state.is_stopping() => {
+            state.refuse(RefusalReason::SlowHeaders);
+            if let Some(parts) = connection.into_parts() {
+                parts.io.into_inner().write_at_once(&unrouted::SLOW_HEADERS).await;
+            }
+        }
+        End::Aborted => {}
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// It is complete, the client disconnected, or the connection became a WebSocket.
+    Closed,
+    /// The client sent something that cannot be parsed.
+    InvalidHttp,
+    /// By [`Order::Abort`].
+    Aborted,
 }
 
 async fn respond(
@@ -134,7 +162,6 @@ async fn respond(
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut progress = InProgress::begin(Arc::clone(&state));
-    let application = &state.endpoint.application;
     let is_admitted = progress.is_admitted
         || state.endpoint.plane == Plane::Administration
         || is_about_health(request.uri().path());
@@ -179,8 +206,7 @@ async fn respond(
     progress.becomes_web_socket = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let mut response =
         response.map(|inner| ResponseBody { inner, rest: Bytes::new(), _progress: progress });
-    if application.lifecycle().stage() >= Stage::Draining || state.activity.body_refusal().is_some()
-    {
+    if state.is_stopping() || state.activity.body_refusal().is_some() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -213,7 +239,7 @@ fn is_stored(path: &str) -> bool {
 impl BodyRefusal {
     fn answer(self) -> Problem {
         match self {
-            Self::Slow => Problem::request_timeout(),
+            Self::Slow => Problem::request_timeout("body"),
             Self::Memory => Problem::overloaded("the bodies of requests take too much memory"),
         }
     }

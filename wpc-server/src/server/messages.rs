@@ -1,4 +1,4 @@
-//! The byte stream of a connection after TLS, which counts the messages of a WebSocket.
+//! The byte stream of a connection after TLS, which counts the messages of a WebSocket, and observes the ends of responses.
 //!
 //! A WebSocket message counts towards the memory of all bodies from its first byte. The library that reads messages returns only
 //! complete ones, so the bytes of incomplete ones are counted here.
@@ -6,7 +6,9 @@
 use super::activity::Activity;
 use super::connection::ConnectionState;
 use super::connections::Connections;
+use super::unrouted::ParserResponse;
 use crate::refusals::RefusalReason;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A byte stream whose messages are counted once it is a WebSocket.
+/// A byte stream whose messages are counted once it is a WebSocket. Responses of the HTTP library itself are replaced.
 #[derive(Debug)]
 pub(super) struct Messages<S> {
     inner: S,
@@ -23,6 +25,8 @@ pub(super) struct Messages<S> {
     client: Option<IpAddr>,
     /// The maximum size of an incomplete message, in bytes.
     max: usize,
+    /// What is being written in place of a response of the HTTP library.
+    replacement: Option<ParserResponse>,
 }
 
 impl<S> Messages<S> {
@@ -33,6 +37,7 @@ impl<S> Messages<S> {
             activity: Arc::clone(&state.activity),
             client: state.client,
             max: state.max_message(),
+            replacement: None,
         }
     }
 
@@ -46,6 +51,19 @@ impl<S> Messages<S> {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Messages<S> {
+    /// Writes as many bytes as the client takes without waiting.
+    pub(super) async fn write_at_once(&mut self, bytes: &[u8]) {
+        // The connection is closed anyway.
+        let _ = poll_fn(|context| {
+            let _ = Pin::new(&mut self.inner).poll_write(context, bytes);
+            let _ = Pin::new(&mut self.inner).poll_flush(context);
+            Poll::Ready(())
+        })
+        .await;
     }
 }
 
@@ -71,7 +89,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Messages<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let this = &mut *self;
+        if this.replacement.is_none() && this.activity.is_between_requests() {
+            this.replacement = ParserResponse::of(bytes);
+        }
+        let Some(replacement) = &mut this.replacement else {
+            return Pin::new(&mut this.inner).poll_write(context, bytes);
+        };
+        ready!(replacement.poll_write(&mut this.inner, context))?;
+        this.replacement = None;
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -79,7 +106,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Messages<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        match slices.first() {
+            Some(first) if self.activity.is_between_requests() => self.poll_write(context, first),
+            _ => Pin::new(&mut self.inner).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -87,7 +117,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Messages<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let result = ready!(Pin::new(&mut self.inner).poll_flush(context));
+        self.activity.flushed(self.connections.now());
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,6 +17,7 @@ mod messages;
 #[cfg(unix)]
 mod socket_file;
 mod stream;
+mod unrouted;
 
 pub use address::{InvalidAddress, ListenAddress};
 pub use certificate::{Certificate, CertificateError};

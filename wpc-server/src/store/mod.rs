@@ -19,6 +19,9 @@ const FORMAT_KEY: &str = "format";
 /// The file in the data folder.
 const FILE: &str = "wpc.redb";
 
+/// The audit log, which a server creates in the data folder after the store.
+pub(crate) const AUDIT_FILE: &str = "audit.jsonl";
+
 /// The file while it is created.
 const NEW_FILE: &str = "wpc.redb.new";
 
@@ -52,6 +55,16 @@ pub enum StoreError {
     #[error("\"{}\" is in use by another process; stop it, or choose another data folder", path.display())]
     #[non_exhaustive]
     InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The data folder was used by a server, but does not have the store.
+    #[error(
+        "\"{}\" does not exist, although its folder has the audit log of a server; restore the data folder from a copy, or choose an empty one",
+        path.display()
+    )]
+    #[non_exhaustive]
+    Missing {
         /// The file.
         path: PathBuf,
     },
@@ -108,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the folder cannot be created, another process uses the store, another version wrote it, or the file
+    /// [`StoreError`] if the folder cannot be created or the file is missing from it, another process uses the store, another version wrote it, or the file
     /// cannot be used.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder).map_err(|source| {
@@ -122,6 +135,10 @@ impl Store {
         let store =
             Self(Arc::new(Opened { database: RwLock::new(None), folder: folder.to_owned() }));
         if !store.path().exists() {
+            // An empty store in its place would have neither functions nor tokens.
+            if folder.join(AUDIT_FILE).exists() {
+                return Err(StoreError::Missing { path: store.path() });
+            }
             contained(|| store.create()).map_err(|error| store.failed(error))?;
         }
         store.reopen()?;
@@ -263,6 +280,17 @@ fn private(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_store_is_not_replaced_by_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        std::fs::write(folder.path().join(AUDIT_FILE), "").unwrap();
+        std::fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+        assert!(!folder.path().join(FILE).exists());
+    }
 
     #[test]
     fn a_store_is_used_by_one_process_at_a_time() {

@@ -26,6 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wpc_host::Backend;
 
+/// Returns the number of entries that are not served.
+pub(crate) type CountUnserved = Box<dyn Fn() -> usize + Send + Sync>;
+
 type OnRequest = Box<dyn Fn(&FinishedRequest) + Send + Sync>;
 
 /// The measurements of one server.
@@ -74,6 +77,11 @@ impl Telemetry {
 
     pub(crate) fn set_dropped_lines(&self, lines: Arc<AtomicU64>) {
         self.server.set_dropped_lines(lines);
+    }
+
+    /// Reports this number of entries that are not served.
+    pub(crate) fn count_unserved(&self, count: CountUnserved) {
+        self.server.count_unserved(count);
     }
 
     /// Every metric as text.

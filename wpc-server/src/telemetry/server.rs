@@ -1,5 +1,6 @@
 //! The metrics of the server itself: requests, connections and the process.
 
+use super::CountUnserved;
 use super::encoder::Families;
 use super::process::Process;
 use super::requests::{Requests, StatusClass};
@@ -8,26 +9,43 @@ use crate::traffic::Traffic;
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use std::fmt::Error;
-use std::sync::Arc;
+use std::fmt::{self, Error};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Reads the counters of requests at each scrape.
-#[derive(Debug)]
 pub(super) struct ServerCollector {
     requests: Arc<Requests>,
     traffic: Traffic,
     /// Log lines that were dropped.
     dropped_lines: ArcSwap<AtomicU64>,
+    /// Empty if the server has no deployments.
+    count_unserved: OnceLock<CountUnserved>,
+}
+
+impl fmt::Debug for ServerCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerCollector").field("traffic", &self.traffic).finish_non_exhaustive()
+    }
 }
 
 impl ServerCollector {
     pub(super) fn new(requests: Arc<Requests>, traffic: Traffic) -> Self {
-        Self { requests, traffic, dropped_lines: ArcSwap::default() }
+        Self {
+            requests,
+            traffic,
+            dropped_lines: ArcSwap::default(),
+            count_unserved: OnceLock::new(),
+        }
     }
 
     pub(super) fn set_dropped_lines(&self, lines: Arc<AtomicU64>) {
         self.dropped_lines.store(lines);
+    }
+
+    pub(super) fn count_unserved(&self, count: CountUnserved) {
+        // The first one stays.
+        let _ = self.count_unserved.set(count);
     }
 }
 
@@ -103,6 +121,13 @@ impl Collector for ServerCollector {
             "Reloads that refused a new certificate; the previous one stayed active.",
             traffic.refused_certificates(),
         )?;
+        if let Some(count) = self.count_unserved.get() {
+            families.gauge(
+                "wpc_not_served_entries",
+                "Functions, constants and modules of the active revision that are not served.",
+                count() as u64,
+            )?;
+        }
         families.counter(
             "wpc_log_lines_dropped",
             "Log lines that were dropped because the log was not read fast enough.",

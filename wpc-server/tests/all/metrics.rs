@@ -5,7 +5,7 @@ use crate::harness::{Answer, Running};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use wpc_server::{Application, FinishedRequest, ReportedRequests, Settings};
+use wpc_server::{Application, FinishedRequest, ReportedRequests, Settings, UnservedEntry};
 
 /// The value of a series, such as `name{label="value"}`.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -190,10 +190,15 @@ fn each_finished_request_is_reported_to_the_application() {
 
 #[test]
 fn the_example_alerts_use_metrics_that_exist() {
-    let server = Running::of(|wpc| Application::new(Arc::new(Clustered::new(&wpc, cluster()))));
+    let server = Running::of(|wpc| {
+        let not_served = || vec![UnservedEntry::new("function \"gone\"", "its module is missing")];
+        let backend = Arc::new(Clustered::new(&wpc, cluster()));
+        Application::builder(backend).unserved_entries(not_served).build()
+    });
     server.wpc.collect_latencies(true);
     server.call("add", &json!([1, 2]));
     let text = scrape(&server);
+    assert!(text.contains("\nwpc_not_served_entries 1\n"), "{text}");
     let alerts = include_str!("../../../docs/deploy/alerts.yml");
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names: BTreeSet<_> = alerts

@@ -48,6 +48,8 @@ fn the_type_of_a_problem_refers_to_its_description() {
     let entry = answer.json();
     assert_eq!((&entry["code"], &entry["status"]), (&problem["code"], &problem["status"]));
     assert!(entry["description"].as_str().unwrap().contains("defined"), "{entry}");
+    let all = server.request("GET", "/problems", &[], b"").json();
+    assert!(all.as_array().unwrap().contains(&entry), "{all}");
     let answer = server.request("GET", "/problems/nonsense", &[], b"");
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")));
 }

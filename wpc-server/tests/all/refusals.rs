@@ -87,6 +87,19 @@ fn refused_requests_are_reported_and_counted_by_their_reason() {
 }
 
 #[test]
+fn requests_that_cannot_be_parsed_and_slow_headers_are_reported() {
+    let observed = observe(ConnectionLimits::default());
+    Connection::open(&observed.server).send("hello\r\n\r\n");
+    assert_eq!(observed.next(), RefusalReason::InvalidHttp);
+    let mut limits = ConnectionLimits::default();
+    limits.header_timeout = Duration::from_millis(1);
+    let observed = observe(limits);
+    let mut slow = Connection::open(&observed.server);
+    slow.send("GET / HTTP/1.1\r\n");
+    assert_eq!(observed.next(), RefusalReason::SlowHeaders);
+}
+
+#[test]
 fn refused_connections_and_requests_beyond_the_limits_are_reported() {
     let mut limits = ConnectionLimits::default();
     (limits.max_connections, limits.max_requests) = (3, 1);

@@ -190,6 +190,7 @@ fn headers_that_cannot_apply_and_other_content_types_are_refused() {
     assert_eq!(server.post("/rpc?nonsense=1", &[], text.as_bytes()).status, 400);
     let answer = server.request("GET", "/rpc", &[], b"");
     assert_eq!((answer.status, &answer.json()["code"]), (426, &json!("upgrade_required")));
+    assert_eq!(answer.header("upgrade"), "websocket");
     let answer = server.request("PUT", "/rpc", &[], b"");
     assert_eq!(answer.status, 405);
 }
