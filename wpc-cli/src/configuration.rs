@@ -6,6 +6,7 @@
 
 use crate::failure::Failure;
 use crate::nearest::nearest;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -31,6 +32,22 @@ fn key(arg: &Arg) -> Option<String> {
 /// The environment variable of an option.
 pub(crate) fn variable(arg: &Arg) -> Option<String> {
     key(arg).map(|key| format!("WPC_{}", key.to_uppercase()))
+}
+
+/// States that the value which an error is about is that of an environment variable, if it is.
+pub(crate) fn note(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let long = argument.strip_prefix("--")?.split(' ').next()?;
+    let option = format!("--{long}");
+    let is_of_command_line = std::env::args().any(|word| {
+        word.strip_prefix(&option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    });
+    let variable = variable(&Arg::new("").long(long.to_owned()))?;
+    let is_set = std::env::var_os(&variable).is_some();
+    let note = || format!("the value is that of the environment variable {variable}");
+    (is_set && !is_of_command_line).then(note)
 }
 
 /// Reads the command line again, with the values of the table for the options of the subcommand that neither it nor the
@@ -63,11 +80,16 @@ pub(crate) fn matches(
             subcommand.mut_arg(id, |arg| arg.default_values(values))
         })
     });
-    let matches = command
-        .try_get_matches_from(words)
-        .map_err(|error| Failure::usage(error.render().to_string().trim_end()))?;
+    let matches = command.try_get_matches_from(words).map_err(|error| usage(&error))?;
     let found = matches.subcommand_matches(subcommand).cloned();
     found.ok_or_else(|| Failure::usage(format!("expected the subcommand `{subcommand}`")))
+}
+
+/// An error of the command line or the environment.
+pub(crate) fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let note = note(error).map(|note| format!("\n{note}")).unwrap_or_default();
+    Failure::usage(format!("{}{note}", text.trim_end()))
 }
 
 /// The option of a key with its values in the form of the command line; `None` for a flag that is

@@ -72,7 +72,6 @@ use cache::Cache;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use exit_code::ExitCode;
-use failure::Failure;
 use remedy::{Caller, Interface};
 
 /// Create, build, call and serve WebAssembly functions, each in its own sandbox.
@@ -199,11 +198,16 @@ fn main() -> std::process::ExitCode {
     let mut arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
-            return Failure::usage(error.render().to_string().trim_end())
-                .report(true, Interface::OPTIONS)
-                .into();
+            return configuration::usage(&error).report(true, Interface::OPTIONS).into();
         }
-        Err(error) => error.exit(),
+        Err(error) => {
+            // The reader may be gone.
+            let _ = error.print();
+            if let Some(note) = configuration::note(&error) {
+                terminal::note(&note);
+            }
+            return std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
     };
     match &mut arguments.command {
         Command::Call(call) if call.is_remote() => {

@@ -142,14 +142,20 @@ impl Revisions {
         })
     }
 
-    /// Undoes the first activation: if `active` is still the active revision, no revision is active afterwards.
-    pub(crate) fn deactivate(&self, active: u64) -> Result<(), StoreError> {
+    /// Undoes the last activation, if it was that of `active`: the revision before it is active again, and the history does not list it.
+    pub(crate) fn undo(&self, active: u64) -> Result<(), StoreError> {
         self.store.write(|transaction| {
             let mut state = transaction.open_table(STATE)?;
-            if state.get(ACTIVE)?.is_some_and(|number| number.value() == active) {
-                state.remove(ACTIVE)?;
-                transaction.open_table(ACTIVATIONS)?.pop_last()?;
+            if state.get(ACTIVE)?.is_none_or(|number| number.value() != active) {
+                return Ok(());
             }
+            let mut activations = transaction.open_table(ACTIVATIONS)?;
+            let last = activations.pop_last()?;
+            let last = last.map(|(_, last)| parse::<Activation>(last.value())).transpose()?;
+            match last.and_then(|last| last.previous) {
+                Some(previous) => state.insert(ACTIVE, previous)?,
+                None => state.remove(ACTIVE)?,
+            };
             Ok(())
         })
     }

@@ -130,6 +130,9 @@ fn the_environment_overrides_the_manifest_and_the_command_line_overrides_both() 
     let found = listen(&["--listen", &address(&other)], Some(&address(&one)));
     assert!(found.contains(&address(&other)), "{found}");
     assert!(found.contains("or any free one with `--listen 127.0.0.1:0`"), "{found}");
+    let mut invalid = command(&["serve", &manifest]);
+    let found = fails_with(2, &run(invalid.env("WPC_LISTEN", "nowhere")));
+    assert!(found.contains("environment variable WPC_LISTEN"), "{found}");
     let found = listen(&["--admin-listen", &address(&other)], None);
     assert!(found.contains("choose another port with `--admin-listen`"), "{found}");
     let found = listen(&["--admin-listen", "unix:/none/admin.sock"], None);

@@ -11,8 +11,7 @@
 //!    because the disk is full, nothing has changed. If it is not known whether it was written, the store is read. If that
 //!    fails too, the pool stays as it is, and step 5 applies.
 //! 3. The pool makes the prepared changes in one step. It can refuse them only for lack of memory or threads, because it
-//!    checked them in step 1. If it does, another transaction activates the previous revision again, or
-//!    none if there was none.
+//!    checked them in step 1. If it does, another transaction undoes that of step 2, and the history does not list it.
 //! 4. The client gets its response.
 //! 5. Before each activation, the active revision of the store is compared with that of the pool. If they differ because a
 //!    transaction of step 2 or 3 had an unknown result, the pool is changed to the store's revision.
@@ -324,14 +323,7 @@ impl Deployments {
             }
             Err(problems) => {
                 // If that fails too, the next activation first changes the pool to the store's revision.
-                let undone = match previous {
-                    Some(previous) => {
-                        let back = Target::Existing(previous);
-                        self.revisions().activate(back, Some(active), "server").map(drop)
-                    }
-                    None => self.revisions().deactivate(active),
-                };
-                if let Err(error) = undone {
+                if let Err(error) = self.revisions().undo(active) {
                     tracing::error!(%error, active, "failed to undo an activation");
                 }
                 Err(problems.into())
