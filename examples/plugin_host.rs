@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Defines the host functions for plug-ins: a store that all of them share.
+/// Defines the host functions for plug-ins, by which all of them read and write the same keys.
 fn define_store(wpc: &WorkerProcedureCall) -> Result<()> {
     let store = Arc::new(Mutex::new(HashMap::<String, String>::new()));
     let reads = Arc::clone(&store);

@@ -8,7 +8,7 @@
 //!
 //! * [`describe`]: the trait `Schema`.
 //! * [`names`]: the exports and imports that the contract reserves, and the rule for names.
-//! * [`reply`]: the encoding of a worker function's reply.
+//! * [`reply`]: the encoding of a function's reply.
 //! * [`section`]: what a module declares in its custom section.
 //! * [`documentation`]: what a module documents, in another custom section.
 //! * [`schema`]: types as bytes.

@@ -9,7 +9,7 @@ pub const BUFFER_EXPORT: &str = "wpc_buffer_v1";
 /// The prefix of [`BUFFER_EXPORT`] in every version.
 pub const BUFFER_EXPORT_PREFIX: &str = "wpc_buffer_v";
 
-/// The export that initializes a sandbox before its first call: `() -> i64`, with a reply like a function's.
+/// The export that initialises a sandbox before its first call: `() -> i64`, with a reply like a function's.
 pub const INIT_EXPORT: &str = "wpc_init";
 
 /// An optional prefix of a function's export; the function's name follows: `wpc:fn:log` is the function `log`.
@@ -31,14 +31,14 @@ pub const HOST_FUNCTIONS_MODULE: &str = "wpc-host";
 /// conflict with an alias.
 pub const CALLED_FUNCTIONS_MODULE: &str = "wpc-functions";
 
-/// `(name_ptr, name_len, ptr, len, out_ptr, out_cap) -> i64`: calls another function of the pool by a name that is computed
+/// `(name_ptr, name_len, ptr, len, buffer_ptr, buffer_len) -> i64`: calls another function of the pool by a name that is computed
 /// at run time; needs a grant of that function.
 pub const CALL_IMPORT: &str = "wpc_call";
 
-/// `(name_ptr, name_len, out_ptr, out_cap) -> i64`: reads a constant.
+/// `(name_ptr, name_len, buffer_ptr, buffer_len) -> i64`: reads a constant.
 pub const CONSTANT_IMPORT: &str = "wpc_constant";
 
-/// `(out_ptr, out_cap) -> i64`: reads a reply that did not fit the buffer passed with the call.
+/// `(buffer_ptr, buffer_len) -> i64`: reads a reply that did not fit the buffer passed with the call.
 pub const TAKE_IMPORT: &str = "wpc_take";
 
 /// `(level, ptr, len)`: writes a line to the host's log.

@@ -41,7 +41,7 @@ pub(crate) struct DeployArguments {
 pub(crate) struct RollbackArguments {
     /// The revision to return to. Without it, the one that was active before.
     revision: Option<u64>,
-    /// The same, by the name that it has in the API.
+    /// The revision to return to, like the argument REVISION.
     #[arg(long, value_name = "REVISION", conflicts_with = "revision")]
     to: Option<u64>,
     /// Roll back only the item of the manifest that defines this function.

@@ -2,8 +2,8 @@
 
 use crate::names::NodeName;
 use crate::options::{ClusterOptions, Credentials};
-use crate::registry::Refusal;
 use async_nats::{ConnectError, ConnectErrorKind};
+use std::fmt;
 use wpc_deploy::Problem;
 
 /// Why an operation of a cluster other than a call failed. The errors of calls are [`wpc_host::Error`]s.
@@ -140,6 +140,26 @@ fn tls(text: &str) -> String {
 
 fn revision(number: Option<u64>) -> String {
     number.map_or_else(|| "none".to_owned(), |number| format!("revision {number}"))
+}
+
+/// Nodes that refuse a revision for the same reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Their names, sorted.
+    pub nodes: Vec<String>,
+    /// The reasons: `line N: ` of the manifest if it is known, a message, and the code of the error in parentheses.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nodes.as_slice() {
+            [node] => write!(f, "node {node} refuses it: ")?,
+            nodes => write!(f, "nodes {} refuse it: ", nodes.join(", "))?,
+        }
+        f.write_str(&self.problems.join("; "))
+    }
 }
 
 fn refused(revision: u64, refusals: &[Refusal]) -> String {

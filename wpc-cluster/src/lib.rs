@@ -1,7 +1,7 @@
 //! Calls WebAssembly functions on many machines over [NATS](https://nats.io).
 //!
 //! A **node** is a process with a pool of [`wpc_host`] that runs the functions of its cluster, and answers calls from other processes. A
-//! **client** only calls. The **registry** is in JetStream: the modules by their content, the revisions of the cluster's manifest, and
+//! **client** only calls functions. The **registry** is in JetStream: the modules by their content, the revisions of the cluster's manifest, and
 //! which of them is active. `docs/cluster.md` describes how to operate a cluster and what it promises.
 //!
 //! # The path of a call
@@ -48,12 +48,12 @@ pub use check::{Check, CheckedRole, Finding, Level, check};
 pub use client::Client;
 pub use connection::Connection;
 pub use development::DevelopmentServer;
-pub use error::Error;
+pub use error::{Error, Refusal};
 pub use names::{InvalidNodeName, NodeName};
 pub use node::{Node, NodeOptions};
 pub use options::{ClusterOptions, Credentials};
 pub use registry::{
-    Activation, Following, Index, Quorum, Readiness, Refusal, Registry, Revision, Rollback, Waiting,
+    Activation, Following, Index, Quorum, Readiness, Registry, Revision, Rollback, Waiting,
 };
 pub use snapshot::Snapshot;
 pub use user_key::UserKey;

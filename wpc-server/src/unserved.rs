@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-/// An entry that was not accepted when the server started, so its function does not exist.
+/// An entry that was refused at the start or at a reload, so that it is not defined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UnservedEntry {
     /// The entry, such as `function "greet"`.
     pub entry: String,
-    /// Why it was not accepted.
+    /// Why it was refused.
     pub reason: String,
 }
 

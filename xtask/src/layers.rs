@@ -1,4 +1,4 @@
-//! Compares the imports of `wpc-host`, `wpc-deploy`, `wpc-server` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an
+//! Compares the imports of `wpc-host`, `wpc-deploy`, `wpc-server`, `wpc-cluster` and `wpc-cli` with the layers that ARCHITECTURE.md lists: an
 //! import that goes up is an error, and so is a module without a layer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +142,11 @@ fn imports_of_the_deployment_library_go_down() {
 #[test]
 fn imports_of_the_server_go_down() {
     check("wpc-server", "lib.rs", "## The layers of `wpc-server`");
+}
+
+#[test]
+fn imports_of_the_cluster_go_down() {
+    check("wpc-cluster", "lib.rs", "## The layers of `wpc-cluster`");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The reply of a worker function: one byte with its kind, then the content encoded with postcard.
+//! The reply of a function: one byte with its kind, then the content encoded with postcard.
 //!
 //! The first two kinds together are postcard's encoding of a `Result<value, GuestError>`.
 
@@ -181,13 +181,13 @@ pub const fn length(mut len: usize) -> ([u8; MAX_LENGTH], usize) {
     (bytes, used + 1)
 }
 
-/// Packs a reply's address and length into a worker function's result.
+/// Packs a reply's address and length into a function's result.
 #[must_use]
 pub const fn pack(ptr: u32, len: u32) -> u64 {
     (ptr as u64) << 32 | len as u64
 }
 
-/// The address and the length in a worker function's result.
+/// The address and the length in a function's result.
 #[must_use]
 pub const fn unpack(packed: u64) -> (u32, u32) {
     let bytes = packed.to_be_bytes();

@@ -375,8 +375,9 @@ impl Check {
             let reason = "The registry of the cluster is in these streams.";
             match answer {
                 None => {
-                    let text =
-                        format!("no answer about the stream `{stream}`, or not permitted to ask");
+                    let text = format!(
+                        "the server did not describe the stream `{stream}`, or does not permit this user to ask"
+                    );
                     let remedy = "Enable JetStream in the account of this user, and compare its permissions.";
                     self.add("buckets", Level::Warning, text, reason, remedy);
                 }

@@ -8,6 +8,8 @@
 //! | `disconnects`, `dropped`, `clock_offset` | the callback; the task that reads the clock | relaxed: each stands alone |
 
 #[cfg(test)]
+pub(crate) mod bus;
+#[cfg(test)]
 mod tests;
 mod transport;
 
@@ -88,7 +90,7 @@ impl Connection {
 
     /// A connection to a bus in memory.
     #[cfg(test)]
-    pub(crate) fn simulated(port: crate::simulation::bus::Port, options: ClusterOptions) -> Self {
+    pub(crate) fn simulated(port: bus::Port, options: ClusterOptions) -> Self {
         let link = port.link();
         let shared = Arc::new(Shared::new(*link.borrow()));
         shared.clock_offset.store(port.clock_offset_ms(), Ordering::Relaxed);

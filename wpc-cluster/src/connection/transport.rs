@@ -1,7 +1,7 @@
 //! How messages are sent and received: by the NATS client, or in simulations by a bus in memory.
 
 #[cfg(test)]
-use crate::simulation::bus;
+use super::bus;
 use async_nats::{Client, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;

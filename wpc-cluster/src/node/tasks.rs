@@ -272,8 +272,8 @@ async fn send_heartbeats(inner: Weak<Inner>) {
 mod tests {
     use super::*;
     use crate::connection::Connection;
+    use crate::connection::bus::Bus;
     use crate::options::ClusterOptions;
-    use crate::simulation::bus::Bus;
     use bytes::Bytes;
 
     #[tokio::test(start_paused = true)]

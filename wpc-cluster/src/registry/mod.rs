@@ -39,7 +39,7 @@ pub(crate) use activation::{Active, Known};
 pub use following::Following;
 pub use index::Index;
 pub(crate) use objects::{MAX_DOCUMENT, MAX_INDEX, ObjectError};
-pub use readiness::{Quorum, Readiness, Refusal, Waiting};
+pub use readiness::{Quorum, Readiness, Waiting};
 pub use revision::Revision;
 pub use rollback::Rollback;
 

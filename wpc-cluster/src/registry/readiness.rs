@@ -4,7 +4,7 @@ use super::buckets::{Bucket, full};
 use super::revision::Revision;
 use super::staging::{NodeReport, Outcome};
 use super::{Registry, unreadable};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::wire::{Heartbeat, Stage};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -38,26 +38,6 @@ pub struct Readiness {
     pub refused: Vec<(String, Vec<String>)>,
     /// The nodes that are not ready yet, sorted.
     pub pending: Vec<String>,
-}
-
-/// Nodes that refuse a revision for the same reasons.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Refusal {
-    /// Their names, sorted.
-    pub nodes: Vec<String>,
-    /// The reasons: `line N: ` of the manifest if it is known, a message, and the code of the error in parentheses.
-    pub problems: Vec<String>,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.nodes.as_slice() {
-            [node] => write!(f, "node {node} refuses it: ")?,
-            nodes => write!(f, "nodes {} refuse it: ", nodes.join(", "))?,
-        }
-        f.write_str(&self.problems.join("; "))
-    }
 }
 
 /// What a deployment waits for.

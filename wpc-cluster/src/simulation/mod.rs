@@ -2,17 +2,16 @@
 //! differ by up to 20 minutes. A seed decides the clocks, the delays, the failures and the calls, so that a failure can be replayed with it.
 
 mod backend;
-pub(crate) mod bus;
 mod size;
 
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::connection::bus::{Bus, CLOCK_ERROR, Condition, Port};
 use crate::node::{Node, NodeOptions, Served, ServedFunction, Serving};
 use crate::options::ClusterOptions;
 use crate::snapshot::Snapshot;
 use arc_swap::ArcSwap;
 use backend::{Log, Pool, WORKERS};
-use bus::{Bus, CLOCK_ERROR, Condition, Port};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, HashMap};

@@ -2,10 +2,10 @@
 //! their way.
 
 use super::backend::{Log, Pool, WORKERS};
-use super::bus::Bus;
 use super::{definition, index};
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::connection::bus::Bus;
 use crate::node::{Node, NodeOptions, Served, ServedFunction, Serving};
 use crate::options::ClusterOptions;
 use crate::snapshot::Snapshot;

@@ -45,22 +45,22 @@ impl Mistakes {
     /// Checks that a signature is supported, and returns the arguments' names and types.
     pub(crate) fn arguments(&mut self, signature: &Signature) -> Vec<(Ident, Type)> {
         if let Some(token) = &signature.asyncness {
-            self.add(token, "a worker function cannot be `async`: its worker runs it to completion; remove `async`");
+            self.add(token, "a function of a guest cannot be `async`; remove `async`: calls of async host functions suspend the guest without it");
         }
         if let Some(token) = &signature.unsafety {
-            self.add(token, "a worker function cannot be `unsafe`: the host cannot uphold safety requirements; remove `unsafe`");
+            self.add(token, "a function of a guest cannot be `unsafe`: the host cannot uphold safety requirements; remove `unsafe`");
         }
         if let Some(abi) = &signature.abi {
             self.add(abi, "the macro generates the `extern` function; remove the ABI");
         }
         if let Some(variadic) = &signature.variadic {
-            self.add(variadic, "a worker function takes a fixed number of arguments");
+            self.add(variadic, "a function of a guest takes a fixed number of arguments");
         }
         for parameter in signature.generics.type_params() {
-            self.add(parameter, "a worker function cannot be generic: the host calls one concrete function; name the type");
+            self.add(parameter, "a function of a guest cannot be generic: the host calls one concrete function; name the type");
         }
         for parameter in signature.generics.const_params() {
-            self.add(parameter, "a worker function cannot be generic: the host calls one concrete function; name the value");
+            self.add(parameter, "a function of a guest cannot be generic: the host calls one concrete function; name the value");
         }
         if let syn::ReturnType::Type(_, ty) = &signature.output {
             self.check_type(ty, "result");
@@ -68,7 +68,7 @@ impl Mistakes {
         if signature.inputs.len() > MAX_ARGUMENTS {
             self.add(
                 &signature.inputs,
-                format!("a worker function takes at most {MAX_ARGUMENTS} arguments; put them into a struct"),
+                format!("a function of a guest takes at most {MAX_ARGUMENTS} arguments; put them into a struct"),
             );
         }
         signature.inputs.iter().filter_map(|input| self.argument(input)).collect()
@@ -77,7 +77,10 @@ impl Mistakes {
     fn argument(&mut self, input: &FnArg) -> Option<(Ident, Type)> {
         let argument = match input {
             FnArg::Receiver(receiver) => {
-                self.add(receiver, "a worker function cannot take `self`; make it a free function");
+                self.add(
+                    receiver,
+                    "a function of a guest cannot take `self`; make it a free function",
+                );
                 return None;
             }
             FnArg::Typed(argument) => argument,
@@ -108,18 +111,19 @@ impl Mistakes {
     fn check_type(&mut self, ty: &Type, what: &str) {
         match ty {
             Type::ImplTrait(ty) => {
-                self.add(
-                    ty,
-                    format!(
-                        "the type of a worker function's {what} must be named, not `impl Trait`"
-                    ),
-                );
+                self.add(ty, format!("the type of the {what} must be named, not `impl Trait`"));
             }
             Type::Reference(ty) if ty.mutability.is_some() => {
-                self.add(ty, format!("a worker function's {what} cannot be `&mut`: it is a copy of the caller's value"));
+                self.add(
+                    ty,
+                    format!("the {what} cannot be `&mut`: it is a copy of the caller's value"),
+                );
             }
             Type::Reference(ty) if matches!(*ty.elem, Type::TraitObject(_)) => {
-                self.add(ty, format!("a worker function's {what} cannot be a trait object: its concrete type is unknown"));
+                self.add(
+                    ty,
+                    format!("the {what} cannot be a trait object: its concrete type is unknown"),
+                );
             }
             _ => {}
         }

@@ -46,7 +46,7 @@ extern "C" fn wpc_buffer_v1(len: usize) -> *mut u8 {
 ///
 /// # Safety
 ///
-/// `ptr` and `len` are the arguments that the host passed to a worker function: `len` bytes in the buffer, which the host
+/// `ptr` and `len` are the arguments that the host passed to a function: `len` bytes in the buffer, which the host
 /// wrote and which do not change until the function returns. `scope` is a local of that function, so that no reference
 /// outlives the call.
 pub unsafe fn arguments<'a>(_scope: &'a (), ptr: *const u8, len: usize) -> &'a [u8] {

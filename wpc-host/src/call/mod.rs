@@ -348,12 +348,12 @@ impl Call {
         }
     }
 
-    /// Whether an early end was requested. A passed deadline is not.
+    /// Whether an early end was requested. A passed deadline is not recorded here.
     pub(crate) fn is_interrupt_requested(&self) -> bool {
         self.interrupt.load(Ordering::Acquire) != GO_ON
     }
 
-    /// Like [`Call::cancel`], because the workers stop.
+    /// Requests the end of the call because the workers stop, unless an earlier end was requested. A queued call ends at once.
     pub(crate) fn stop(&self) {
         let _ = self.interrupt.compare_exchange(GO_ON, STOP, Ordering::AcqRel, Ordering::Acquire);
         self.answer_unstarted(|| self.error_of(Interrupt::Stopped, false));

@@ -20,17 +20,17 @@ pub(crate) struct Callee<'a> {
     pub(crate) payload_type: Option<&'a PayloadType>,
 }
 
-/// A reply in a guest's memory, whose tag is known to be valid.
+/// A reply in a guest's memory, whose kind is known to be valid.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BorrowedReply<'a> {
-    /// The tag, then postcard.
+    /// The kind, then postcard.
     Encoded(&'a [u8]),
     /// A value that is one string or byte sequence, without the length that postcard puts before it.
     Bytes(&'a [u8]),
 }
 
 impl BorrowedReply<'_> {
-    /// The tag, then postcard, in `buffer` if it fits there. This form is for another guest, so an error's payload is left out.
+    /// The kind, then postcard, in `buffer` if it fits there. This form is for another guest, so an error's payload is left out.
     pub(crate) fn to_encoded(self, buffer: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Encoded([TAG_ERROR, error @ ..]) => {
@@ -88,7 +88,7 @@ impl BorrowedReply<'_> {
                 Err(error) => broken(error),
             },
             Some(Split::Value(_) | Split::Elsewhere { .. }) | None => {
-                "its reply has no valid tag".to_owned()
+                "its reply has no valid kind".to_owned()
             }
         };
         Error::BadReply { function, reason }.into()
@@ -133,7 +133,7 @@ pub(crate) struct OwnedReply {
 
 /// The value of an owned reply.
 pub(crate) enum Body {
-    /// The tag, then postcard.
+    /// The kind, then postcard.
     Encoded(Vec<u8>),
     /// The bytes of a [`BorrowedReply::Bytes`], until the first reader takes them. Readers do not wait for the lock: if it is
     /// held, another reader takes the bytes.
@@ -225,7 +225,7 @@ impl Body {
 }
 
 impl Body {
-    /// The tag and the encoded value, for another guest.
+    /// The kind and the encoded value, for another guest.
     pub(crate) fn take_reply(&self, function: &str) -> Result<Vec<u8>, Error> {
         match self {
             Self::Encoded(bytes) => Ok(bytes.clone()),
@@ -292,14 +292,14 @@ fn not_decoded<R>(function: &str, reason: String) -> Box<Error> {
     Error::ResultDecode { function, wanted, reason }.into()
 }
 
-/// The reply of a host function to the guest that called it: the tag, then the value.
-pub(crate) fn encode_reply<T: Serialize + ?Sized>(tag: u8, value: &T) -> Vec<u8> {
-    let mut reply = vec![tag];
+/// The reply of a host function to the guest that called it: the kind, then the value.
+pub(crate) fn encode_reply<T: Serialize + ?Sized>(kind: u8, value: &T) -> Vec<u8> {
+    let mut reply = vec![kind];
     if let Err(error) = encode(value, &mut reply) {
         let message = format!("failed to encode the host function's result: {error}");
         reply = vec![TAG_ERROR];
         if encode(&GuestError::new("EncodeError", message), &mut reply).is_err() {
-            // Three strings can always be encoded. If not, an empty reply is an error, because it has no tag.
+            // Three strings can always be encoded. If not, an empty reply is an error, because it has no kind.
             reply.clear();
         }
     }

@@ -28,7 +28,7 @@ use std::task::{Context, Poll};
 /// The maximum length in bytes of a result whose conversion takes microseconds only.
 const MAX_QUICK: usize = 64 << 10;
 
-/// Is ready when it is polled again. The first poll may run on the worker's thread, if the waker polls the future. A large result must be
+/// Yields once: it is ready when it is polled again. The first poll may run on the worker's thread, if the waker polls the future. A large result must be
 /// converted elsewhere.
 async fn poll_again() {
     let mut is_ready = false;

@@ -85,7 +85,7 @@ impl State {
         Self { pool: Arc::clone(pool), local: pool.local(), job, spare: Vec::new(), ids }
     }
 
-    /// Makes the job that of the next call.
+    /// Resets the job for the next call.
     // Inlining saves a call frame.
     #[inline(always)]
     fn renew(

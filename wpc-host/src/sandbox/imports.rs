@@ -241,7 +241,7 @@ fn link_carried(
     Ok(())
 }
 
-/// What a guest calls while it is suspended: gets the caller and the encoded arguments, and returns the encoded reply.
+/// The future of an encoded reply. The guest that waits for it is suspended.
 pub(super) type Suspending<'a> =
     Pin<Box<dyn Future<Output = wasmtime::Result<Vec<u8>>> + Send + 'a>>;
 

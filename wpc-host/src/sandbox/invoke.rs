@@ -59,7 +59,7 @@ impl Entry {
     }
 }
 
-/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, whose tag is known to be valid. `keep`
+/// Calls `entry` of the instance at `at` and returns what `read` returns for the reply, whose kind is known to be valid. `keep`
 /// receives the arguments once the guest has them; its result is passed to `read`.
 #[inline(always)]
 pub(super) fn invoke<A: Payload, K, T>(
@@ -188,12 +188,12 @@ pub(super) fn check_hook(reply: BorrowedReply<'_>) -> wasmtime::Result<()> {
             Err(wasmtime::Error::new(Failure::Init(format!("its init hook returned {reason}"))))
         }
         _ => Err(wasmtime::Error::new(Failure::Contract(
-            "the reply of its init hook has no kind".to_owned(),
+            "the reply of its init hook has no valid kind".to_owned(),
         ))),
     }
 }
 
-/// The reply at the (pointer, length) that a function returned. Its tag is known to be valid.
+/// The reply at the (pointer, length) that a function returned. Its kind is known to be valid.
 #[inline(always)]
 pub(super) fn take_reply<'a>(
     store: &'a wasmtime::StoreContextMut<'_, State>,

@@ -135,7 +135,7 @@ impl Offload {
         if os_limits::allows_another_thread() && spawn().is_ok() {
             return;
         }
-        // The next call to `look` tries again.
+        // The next call to `start_thread_if_blocked` tries again.
         let mut state = self.0.lock();
         state.threads -= 1;
         state.has_failed = true;

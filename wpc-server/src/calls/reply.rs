@@ -19,7 +19,8 @@ pub(super) const fn format(media: Media) -> ReplyFormat {
     }
 }
 
-/// Whether the result of the function can have this format. For an unknown function it can, so that the call is refused as one.
+/// Whether the result of the function can have this format. It is `true` for an unknown function, so that the call is refused with
+/// `function_not_defined`.
 #[cold]
 pub(super) fn can_have(media: Media, backend: &dyn Backend, function: &str) -> bool {
     let Some(information) = backend.function(function) else { return true };
@@ -52,8 +53,8 @@ pub(super) fn response(id: CallId, media: Media, reply: BackendReply) -> Respons
     response
 }
 
-/// The problem of a call, or that its result cannot have the format that its client accepts. The backend refuses such a call as one
-/// with bad arguments, because it knows formats only.
+/// The problem of a call. If the result cannot have the format that the client accepts, the backend, which does not know the header
+/// `Accept`, reports `bad_arguments`; here it becomes `not_acceptable`.
 #[cold]
 pub(super) fn refused(
     problem: Problem,
@@ -79,7 +80,7 @@ pub(super) fn refused(
     Problem::new(ServerCode::NotAcceptable, detail).with_function(function)
 }
 
-/// Adds the call and the module that it runs.
+/// Adds the headers `Wpc-Call-Id` and `ETag`.
 pub(super) fn identify(headers: &mut HeaderMap, id: CallId, hash: FunctionHash) {
     // In one allocation, because every answer has it.
     let mut tag = String::with_capacity(2 + 2 * size_of::<FunctionHash>());

@@ -110,7 +110,7 @@ impl Report {
                 format!("{:.0} % of the maximum of pending calls", share * 100.0)
             }
             seconds => format!(
-                "saturated for {seconds} s: at first at least {:.0} % of the maximum of pending calls, and at least {:.0} % ever since",
+                "saturated for {seconds} s: the pending calls reached {:.0} % of their maximum, and have not fallen below {:.0} % since",
                 HIGH * 100.0,
                 LOW * 100.0
             ),

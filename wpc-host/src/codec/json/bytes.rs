@@ -21,7 +21,9 @@ pub(crate) fn is_bytes(named: &OwnedNamedType) -> bool {
 pub(crate) fn encode_bytes(signature: &Signature, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let [argument] = signature.arguments.as_slice() else {
         let count = counted(signature.arguments.len(), "argument");
-        return Err(format!("bytes are the only argument of a function, and this one has {count}"));
+        return Err(format!(
+            "bytes or text can be passed only to a function with one argument, and this one has {count}; pass JSON"
+        ));
     };
     match &argument.ty {
         Some(ty) if is_bytes(ty) => {

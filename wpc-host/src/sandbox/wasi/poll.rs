@@ -54,7 +54,7 @@ enum What {
     /// Input that is a stream.
     #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "input is always ready"))]
     Input,
-    /// A moment; `None` is never.
+    /// A moment; `None` stands for never.
     Until(Option<Instant>),
     /// An unknown clock or kind.
     Unknown,
@@ -153,7 +153,7 @@ enum Woken {
 /// How long a call waits.
 enum Wait {
     No,
-    /// Until a moment, or for input; `None` is never.
+    /// Until a moment, or for input; `None` stands for never.
     Until(Option<Instant>),
 }
 

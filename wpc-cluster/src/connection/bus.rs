@@ -1,7 +1,7 @@
 //! An in-memory bus that replaces NATS: each process has a port. Messages arrive in the order in which they were sent, each with a random
 //! delay. A port can lose its connection, be stopped, or be cut off permanently.
 
-use crate::connection::{Link, Received};
+use super::{Link, Received};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
