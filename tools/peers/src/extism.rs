@@ -13,7 +13,16 @@ use std::time::Duration;
 /// Compiles the guest once for every plug-in. Without WASI, which the guest does not need and which slows down the
 /// start of plug-ins. Without the compile cache, which only helps a later process.
 pub(crate) fn compile(guest: &[u8]) -> Result<CompiledPlugin> {
-    PluginBuilder::new(Manifest::new([Wasm::data(guest)])).with_cache_disabled().compile()
+    compiled(Manifest::new([Wasm::data(guest)]))
+}
+
+/// The same with a time limit for each call.
+pub(crate) fn compile_limited(guest: &[u8], limit: Duration) -> Result<CompiledPlugin> {
+    compiled(Manifest::new([Wasm::data(guest)]).with_timeout(limit))
+}
+
+fn compiled(manifest: Manifest) -> Result<CompiledPlugin> {
+    PluginBuilder::new(manifest).with_cache_disabled().compile()
 }
 
 /// A plug-in, by default without a time limit.

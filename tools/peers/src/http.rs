@@ -7,11 +7,14 @@ mod load;
 
 use crate::report::{Point, Unit};
 use crate::sampling::Samples;
-use crate::serving::{AXUM, EXTISM, EXTISM_FRESH, Serving, WASMTIME, WPC, WPC_FRESH};
+use crate::serving::{
+    AXUM, EXTISM, EXTISM_FRESH, EXTISM_LIMITED, Serving, WASMTIME, WPC, WPC_FRESH,
+};
 use anyhow::Result;
 use load::{Load, Request};
 
-pub(crate) const SERVERS: [&str; 6] = [WPC, AXUM, EXTISM, WASMTIME, WPC_FRESH, EXTISM_FRESH];
+pub(crate) const SERVERS: [&str; 7] =
+    [WPC, AXUM, EXTISM, EXTISM_LIMITED, WASMTIME, WPC_FRESH, EXTISM_FRESH];
 
 /// How many connections are open. Each has one request outstanding.
 const CONNECTIONS: usize = 64;

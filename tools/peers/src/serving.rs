@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use wpc_host::{Options, WasmModule, WorkerProcedureCall};
 use wpc_server::{Application, Server};
 
@@ -24,6 +25,9 @@ pub(crate) const SUBCOMMAND: &str = "serve";
 pub(crate) const WPC: &str = "wpc";
 pub(crate) const AXUM: &str = "axum alone";
 pub(crate) const EXTISM: &str = "Extism behind axum";
+/// As `wpc serve` has by default: a plug-in that loops neither runs for ever nor delays other connections.
+pub(crate) const EXTISM_LIMITED: &str =
+    "Extism behind axum, with a time limit, on blocking threads";
 /// As `wasmtime serve` has: no call can observe what another one left in memory.
 pub(crate) const WPC_FRESH: &str = "wpc, a sandbox for each call";
 pub(crate) const EXTISM_FRESH: &str = "Extism behind axum, a plug-in for each call";
@@ -31,6 +35,9 @@ pub(crate) const WASMTIME: &str = "wasmtime serve";
 
 /// The workers or plug-ins, and the threads for HTTP where they run the guests too.
 const THREADS: usize = 2;
+
+/// The default time limit of a call in wpc.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running server process, which is killed when this is dropped.
 pub(crate) struct Serving {
@@ -128,6 +135,12 @@ pub(crate) fn run(series: &str) -> Result<()> {
                 let plugins = extism::plugins(&extism::compile(&guests.extism)?, THREADS)?;
                 Router::new().route(path, post(add)).with_state(plugins)
             }
+            EXTISM_LIMITED => {
+                let compiled = extism::compile_limited(&guests.extism, TIME_LIMIT)?;
+                let plugins = extism::plugins(&compiled, THREADS)?;
+                let state = Limited { plugins, free: Arc::new(Semaphore::new(THREADS)) };
+                Router::new().route(path, post(add_limited)).with_state(state)
+            }
             EXTISM_FRESH => {
                 let compiled = extism::compile(&guests.extism)?;
                 Router::new().route(path, post(add_fresh)).with_state(compiled)
@@ -151,6 +164,24 @@ async fn add(
     Json((a, b)): Json<(i32, i32)>,
 ) -> Result<Json<i32>, (StatusCode, String)> {
     response(extism::add(&plugins, a, b))
+}
+
+/// Plug-ins with a time limit.
+#[derive(Clone)]
+struct Limited {
+    plugins: ::extism::Pool,
+    /// Keeps requests from blocking more threads than there are plug-ins.
+    free: Arc<Semaphore>,
+}
+
+/// As [`add`], on a thread that may block.
+async fn add_limited(
+    State(Limited { plugins, free }): State<Limited>,
+    Json((a, b)): Json<(i32, i32)>,
+) -> Result<Json<i32>, (StatusCode, String)> {
+    let _free = free.acquire().await;
+    let sum = tokio::task::spawn_blocking(move || extism::add(&plugins, a, b)).await;
+    response(sum.map_err(anyhow::Error::from).flatten())
 }
 
 /// As [`add`], with a plug-in that was not used before.
