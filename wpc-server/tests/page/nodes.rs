@@ -62,7 +62,7 @@ fn nodes_are_listed_with_their_state_as_text() {
     assert_eq!(browser.text("#nodes-messages"), "1 disconnect · 2 dropped messages");
     assert_eq!(browser.text("#nodes-rows tr:first-child th"), "north this server");
     let row = |node| {
-        ["State", "Revision", "Calls in flight", "Last heartbeat"]
+        ["State", "Revision", "Calls in flight", "Heartbeat"]
             .map(|column| cell(&browser, node, column))
     };
     assert_eq!(row("north"), ["ready", "7", "64 of 64", "0.3 s ago"]);

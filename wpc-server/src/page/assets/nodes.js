@@ -24,7 +24,7 @@ function createNodeRow(name) {
     load: cell('Calls in flight', { class: 'number load' }, meter, calls),
     accepted: number('Accepted/s'),
     refused: number('Refused'),
-    report: number('Last heartbeat'),
+    report: number('Heartbeat'),
     version: cell('Version', { class: 'muted' }),
     problem: cell('Problem', { class: 'problem' }),
   };
@@ -76,5 +76,5 @@ function showNodes({ cluster, nodes }) {
   const messages = [cluster.disconnects && plural(cluster.disconnects, 'disconnect'), cluster.dropped_messages && plural(cluster.dropped_messages, 'dropped message')];
   setText($('nodes-messages'), messages.filter(Boolean).join(' · '));
   $('nodes-note').hidden = cluster.is_connected;
-  setText($('nodes-note'), cluster.is_connected ? '' : `This server cannot reach the other nodes. ${cluster.node === null ? 'Calls are refused' : 'It serves its own functions'}; values for other nodes are from their last reports.`);
+  setText($('nodes-note'), cluster.is_connected ? '' : `This server cannot reach the other nodes. ${cluster.node === null ? 'Calls are refused' : 'It serves its own functions'}; values for other nodes are from their last heartbeats.`);
 }
