@@ -60,7 +60,10 @@ fn of_socket(_: Config, path: &str) -> Result<(Agent, String), Failure> {
 /// The certificates of a PEM file, each of which can be trusted.
 fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
     let failed = |reason: &dyn std::fmt::Display| {
-        Failure::environment(format!("the trusted certificates {}: {reason}", path.display()))
+        Failure::environment(format!(
+            "failed to read the trusted certificates {}: {reason}",
+            path.display()
+        ))
     };
     let size = std::fs::metadata(path).map_err(|error| failed(&error))?;
     if !size.is_file() || size.len() > MAX_CA {

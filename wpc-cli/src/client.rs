@@ -160,7 +160,7 @@ impl Client {
 
     /// The failure of a connection.
     pub(crate) fn unreachable(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::environment(format!("the server {}: {error}", self.server))
+        Failure::environment(format!("failed to reach the server {}: {error}", self.server))
     }
 
     fn refused(&self, mut response: Response<Body>) -> Failure {

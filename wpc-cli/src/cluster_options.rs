@@ -74,7 +74,9 @@ impl Development {
         let temporary = match folder {
             Some(_) => None,
             None => Some(TempDir::with_prefix("wpc-nats-").map_err(|error| {
-                Failure::environment(format!("the folder of the NATS server: {error}"))
+                Failure::environment(format!(
+                    "failed to create the folder of the NATS server: {error}"
+                ))
             })?),
         };
         let chosen = folder.or(temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));

@@ -28,7 +28,7 @@ exit_codes! {
     Timeout 6 "the time limit stopped the call",
     Project 7 "a project did not build, or a test failed",
     // As shells report it for a process that SIGINT ended.
-    Interrupted 130 "a signal interrupted a build, or a second signal ended `wpc run` at once",
+    Interrupted 130 "a signal interrupted a build, or a second signal ended `wpc run` or `wpc serve` at once",
 }
 
 /// Every error code of the library, by exit code.

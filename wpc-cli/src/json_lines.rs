@@ -99,7 +99,8 @@ pub(crate) fn serve(
             Failure::environment(format!("failed to start the thread for standard input: {error}"))
         })?;
     let (lines, reading) = abortable(lines);
-    let broken = |error| Failure::environment(format!("standard output: {error}"));
+    let broken =
+        |error| Failure::environment(format!("failed to write to standard output: {error}"));
     let writer = AnswerWriter::start(terminal::output().map_err(broken)?)?;
     let items = writer.sender();
     // Moved into the stream: the writer ends when all senders are gone.

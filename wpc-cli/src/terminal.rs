@@ -26,7 +26,7 @@ pub(crate) fn note(line: &str) {
 }
 
 fn failure(error: impl std::fmt::Display) -> Failure {
-    Failure::environment(format!("standard output: {error}"))
+    Failure::environment(format!("failed to write to standard output: {error}"))
 }
 
 /// Standard output without a buffer. In contrast to [`std::io::Stdout`], it reports a descriptor that cannot be written.

@@ -5,6 +5,7 @@ use crate::application::Application;
 use crate::problem::{Problem, ProblemCode};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
+use axum::http::uri::PathAndQuery;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -21,7 +22,13 @@ pub(crate) async fn record(
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let action = format!("{} {route}", request.method());
     // Bounded, because a client chooses it.
-    let target: String = request.uri().path().chars().take(256).collect();
+    let target: String = request
+        .uri()
+        .path_and_query()
+        .map_or("/", PathAndQuery::as_str)
+        .chars()
+        .take(256)
+        .collect();
     let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
     let record = AuditRecord::new(principal.name(), &action, &target).request_id(id);
     let response = next.run(request).await;

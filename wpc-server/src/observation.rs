@@ -141,18 +141,23 @@ impl InFlight {
         let principal = extensions.and_then(|found| found.get::<Principal>().cloned());
         let header = |name: &str| Some(response?.headers().get(name)?.to_str().ok()?.to_owned());
         report(&FinishedRequest {
-            method: reported.method.as_str().to_owned(),
+            method: bounded(reported.method.as_str()),
             route: route.to_owned(),
             status,
             code: extensions.and_then(|found| Some(found.get::<ProblemCode>()?.0.to_string())),
             refusal: extensions.and_then(|found| found.get::<RefusalReason>().copied()),
             duration,
-            function: function(route, reported.uri.path()),
+            function: function(route, reported.uri.path()).as_deref().map(bounded),
             call: header("wpc-call-id").and_then(|id| Some(id.parse::<u64>().ok()?.into())),
             trace: reported.trace.as_ref().and_then(trace),
             principal: principal.or(reported.principal).map(|found| found.name().to_owned()),
         });
     }
+}
+
+/// At most 256 characters of a text that a client chooses.
+fn bounded(text: &str) -> String {
+    text.chars().take(256).collect()
 }
 
 impl Drop for InFlight {

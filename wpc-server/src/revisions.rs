@@ -270,8 +270,21 @@ fn append(
 /// Removes all but the newest `keep` revisions and activations, and texts that no other revision has. The active revision and the
 /// one before it are kept. Returns how many revisions were removed.
 fn prune(transaction: &redb::WriteTransaction, keep: usize) -> Result<usize, redb::Error> {
+    let active = transaction.open_table(STATE)?.get(ACTIVE)?.map(|number| number.value());
     let mut activations = transaction.open_table(ACTIVATIONS)?;
-    while activations.len()? > keep as u64 {
+    let (mut previous, mut needed) = (None, 0);
+    for entry in activations.range(0..)?.rev() {
+        let activation: Activation = parse(entry?.1.value())?;
+        if Some(activation.revision) != active {
+            break;
+        }
+        // The active one may have been activated several times in a row.
+        (previous, needed) = (activation.previous, needed + 1);
+        if previous != active {
+            break;
+        }
+    }
+    while activations.len()? > keep.max(needed) as u64 {
         activations.pop_first()?;
     }
     let mut revisions = transaction.open_table(REVISIONS)?;
@@ -279,10 +292,6 @@ fn prune(transaction: &redb::WriteTransaction, keep: usize) -> Result<usize, red
     if excess == 0 {
         return Ok(0);
     }
-    let active = transaction.open_table(STATE)?.get(ACTIVE)?.map(|number| number.value());
-    let last =
-        activations.last()?.map(|(_, last)| parse::<Activation>(last.value())).transpose()?;
-    let previous = last.and_then(|last| last.previous);
     let mut oldest = Vec::new();
     for entry in revisions.range(0..)?.take(usize::try_from(excess).unwrap_or(usize::MAX)) {
         let number = entry?.0.value();

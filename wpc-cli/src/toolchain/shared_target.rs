@@ -30,7 +30,10 @@ impl SharedTarget {
     /// Waits until no other command uses the folder, which is created if it is missing.
     pub(super) fn open(folder: PathBuf, sources: &Sources) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| {
-            Failure::environment(format!("the target folder {}: {error}", folder.display()))
+            Failure::environment(format!(
+                "failed to use the target folder {}: {error}",
+                folder.display()
+            ))
         };
         let mut builder = std::fs::DirBuilder::new();
         // The compile cache is above it, and rejects a folder that other users can write to.

@@ -16,7 +16,7 @@ pub(crate) struct Attempts {
     waits: bool,
     /// The nodes that are not tried again in this round.
     tried: Vec<NodeName>,
-    /// The rounds in which every node was busy.
+    /// The rounds in which every node that was tried was busy.
     busy_rounds: u32,
     /// The rounds in which no node had the definition.
     absent_rounds: u32,

@@ -121,8 +121,8 @@ impl Call {
         Self::with(id, function, generation, time_limit, Deadline::Fixed(accepted + time_limit))
     }
 
-    /// A call whose time limit starts when its deadline is first read. For a running call, the supervisor reads the deadline at
-    /// its next tick, so calls that end sooner never read the clock.
+    /// A call on the caller's thread, whose time limit starts when its deadline is first read. While its guest runs, the epoch callback
+    /// reads the deadline at the next tick, so calls that end sooner never read the clock.
     pub(crate) fn with_lazy_deadline(
         id: CallId,
         function: Arc<str>,

@@ -100,7 +100,7 @@ impl<R> PendingCall<R> {
     ///
     /// # Errors
     ///
-    /// Any call error except a result-decoding error, see [`Error`].
+    /// Any call error, see [`Error`]. [`Error::ResultDecode`] only if the answer was read before.
     pub fn wait_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
         let answer = read_encoded(&self.call, self.call.wait());
         self.is_over = true;
@@ -111,7 +111,7 @@ impl<R> PendingCall<R> {
     ///
     /// # Errors
     ///
-    /// Any call error except a result-decoding error, see [`Error`].
+    /// Any call error, see [`Error`]. [`Error::ResultDecode`] only if the answer was read before.
     pub async fn answer_encoded(mut self) -> Result<Answer<Vec<u8>>, Error> {
         std::future::poll_fn(|context| {
             self.poll_outcome(context, |call, outcome| read_encoded(&call.call, outcome))

@@ -62,6 +62,7 @@ mod remedy;
 mod report;
 mod source;
 mod text;
+pub(crate) use text::counted;
 mod type_record;
 mod variants;
 

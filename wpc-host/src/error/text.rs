@@ -122,7 +122,8 @@ impl fmt::Display for Error {
             ),
             Self::InstancesInUse { function, needed, limit } => write!(
                 f,
-                "function \"{function}\" needs {needed} free module instances, but all {limit} are used by running calls, local workers or abandoned threads"
+                "function \"{function}\" needs {}, but those that it may use of the pool's {limit} are used by running calls, local workers or abandoned threads",
+                counted(*needed, "free module instance")
             ),
             Self::ConstantEncode { constant, reason } => {
                 write!(f, "failed to encode constant \"{constant}\": {reason}")
@@ -196,15 +197,17 @@ impl fmt::Display for Error {
             ),
             Self::Saturated { function, queue: CallQueue::Workers, limit } => write!(
                 f,
-                "no worker can accept a call to function \"{function}\" (limit: {limit} unanswered calls per worker)"
+                "no worker can accept a call to function \"{function}\" (limit for each worker: {})",
+                counted(*limit, "unanswered call")
             ),
             Self::Saturated { function, queue: CallQueue::Overflow, limit } => write!(
                 f,
-                "the overflow queue is full for function \"{function}\" (limit: {limit} waiting calls)"
+                "the overflow queue is full for function \"{function}\" (limit: {})",
+                counted(*limit, "waiting call")
             ),
             Self::CircuitOpen { function, open_for, last_failure: Some(cause) } => write!(
                 f,
-                "function \"{function}\" keeps failing: its circuit breaker has been open on every worker for {:.1} s; last failure: {cause}",
+                "function \"{function}\" keeps failing: its circuit breaker is open on every worker, on the first one for {:.1} s; last failure: {cause}",
                 open_for.as_secs_f64()
             ),
             Self::CircuitOpen { function, last_failure: None, .. } => write!(
@@ -255,7 +258,8 @@ impl fmt::Display for Error {
                 "function \"{function}\" exited with status {status} instead of returning"
             ),
             Self::TooManyOpenFiles { function, limit } => {
-                write!(f, "function \"{function}\" tried to exceed its limit of {limit} open files")
+                let limit = counted(*limit, "open file");
+                write!(f, "function \"{function}\" tried to exceed its limit of {limit}")
             }
             Self::OutOfFuel { function, limit } => {
                 write!(f, "function \"{function}\" used up its fuel of {limit}")
@@ -310,4 +314,10 @@ fn reserved(resource: OsResource, reserve: u64) -> String {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// A number with its noun in the singular or the plural.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }

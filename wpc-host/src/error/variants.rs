@@ -205,7 +205,8 @@ pub enum Error {
         /// Why the dependency cannot provide it.
         reason: String,
     },
-    /// A constant, a dependency's function or a host function does not have the type that a module declares for it.
+    /// A constant, a dependency's function, a host function or a function of the pool does not have the type that a module declares for
+    /// it.
     #[non_exhaustive]
     TypeMismatch {
         /// The definition whose module declares the type.
@@ -238,7 +239,7 @@ pub enum Error {
         /// The setting that sets the limit.
         option: Setting,
     },
-    /// All of the pool's module instances are in use by running calls, local workers or abandoned threads.
+    /// The module instances that the function may use are in use by running calls, local workers or abandoned threads.
     #[non_exhaustive]
     InstancesInUse {
         function: String,
@@ -355,7 +356,7 @@ pub enum Error {
 
     /// An error of a call that ran, or was to run, in another process. Its parts are those of the report.
     Reported(Box<ErrorReport>),
-    /// All workers failed and used up their restarts, so none will take the call.
+    /// All workers failed and used up their restarts, or too many threads are abandoned, so none will take the call.
     #[non_exhaustive]
     NoReadyWorkers { function: String },
     /// Every worker has reached its limit of unanswered calls, or the overflow queue is full.
@@ -493,7 +494,8 @@ pub enum Error {
     #[non_exhaustive]
     Initialisation {
         function: String,
-        /// Why: its start function failed, or a dependency could not be linked.
+        /// Why: a start function or an init hook failed, a dependency could not be linked, or the function backs off or its circuit
+        /// breaker is open while it is warmed.
         reason: String,
     },
 }

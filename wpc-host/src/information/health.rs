@@ -109,7 +109,7 @@ impl From<FunctionMetrics> for FunctionHealth {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FunctionState {
-    /// At least one worker runs it, or the pool has no workers and nothing failed.
+    /// At least one worker can run it, or the pool has no workers and nothing failed.
     Ready,
     /// It failed on every worker and will be tried again.
     BackingOff,

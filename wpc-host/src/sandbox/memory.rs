@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use super::state::State;
-use crate::codec::decode::counted;
+use crate::error::counted;
 use wasmtime::{AsContext, AsContextMut, Memory};
 
 /// The bytes at `ptr`; if they are out of bounds, the failure names them by `what`.

@@ -1,7 +1,8 @@
 //! The arguments and the result of plain exports, which are numbers.
 
 use super::failure::Failure;
-use crate::codec::decode::{counted, trailing};
+use crate::codec::decode::trailing;
+use crate::error::counted;
 use crate::module::Scalar;
 use smallvec::SmallVec;
 use wasmtime::Val;

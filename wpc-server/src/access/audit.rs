@@ -59,7 +59,7 @@ pub struct AuditRecord {
     /// The target of the action, such as the name of a token.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// `ok`, or the code of the problem.
+    /// `ok`, the code of the problem, the status if it has no code, or why a token was refused.
     pub outcome: String,
     /// What the action made or selected.
     #[serde(flatten)]
@@ -94,7 +94,7 @@ impl AuditRecord {
         }
     }
 
-    /// Sets the outcome to the code of a problem.
+    /// Sets the outcome.
     #[must_use]
     pub fn outcome(mut self, code: &str) -> Self {
         code.clone_into(&mut self.outcome);

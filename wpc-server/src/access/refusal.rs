@@ -1,4 +1,4 @@
-//! Why a request is refused before its handler sees it.
+//! Why access is refused: because of the token, its rights or its quota.
 
 use super::tokens::Rejection;
 use super::usage::whole_seconds;

@@ -126,7 +126,7 @@ pub enum TokenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file cannot be read, or an entry is invalid.
-    #[error("the tokens of \"{}\": {reason}", path.display())]
+    #[error("failed to read the tokens of \"{}\": {reason}", path.display())]
     #[non_exhaustive]
     File {
         /// The file.
@@ -354,6 +354,9 @@ impl Tokens {
     }
 }
 
+/// The names of authors and principals that are no tokens.
+const RESERVED_NAMES: [&str; 4] = ["anonymous", "file", "server", "unauthenticated"];
+
 /// Checks a new token, and generates its text.
 pub(super) fn new_record(new: NewToken) -> Result<(Record, TokenText), TokenError> {
     let NewToken { name, scopes, quota, expires } = new;
@@ -362,6 +365,11 @@ pub(super) fn new_record(new: NewToken) -> Result<(Record, TokenText), TokenErro
         let message =
             format!("expected a name of 1 to {MAX_NAME} bytes without control characters");
         return Err(TokenError::Invalid(message));
+    }
+    if RESERVED_NAMES.contains(&&*name) {
+        return Err(TokenError::Invalid(format!(
+            "the name \"{name}\" is reserved; choose another one"
+        )));
     }
     if scopes.is_empty() {
         return Err(TokenError::Invalid("expected at least one scope".to_owned()));

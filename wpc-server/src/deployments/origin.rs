@@ -35,7 +35,10 @@ impl<'a> PackedFile<'a> {
             });
             stored.map_err(|error| match error {
                 ModuleError::Store(error) => Refusal::Store(error),
-                error => vec![Problem::environment(format!("the module {name}: {error}"))].into(),
+                error => vec![Problem::environment(format!(
+                    "failed to store the module {name}: {error}"
+                ))]
+                .into(),
             })?;
         }
         self.in_file(parse(modules, self.packed.text.clone()))

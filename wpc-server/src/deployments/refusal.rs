@@ -50,7 +50,7 @@ pub enum Refusal {
     #[error(transparent)]
     Store(StoreError),
     /// The folder of modules cannot be used.
-    #[error("failed to open the folder of modules: {0}")]
+    #[error("failed to use the folder of modules: {0}")]
     Disk(#[source] std::io::Error),
     /// The pool cannot be created.
     #[error(transparent)]

@@ -68,6 +68,7 @@ impl Deployments {
         let removed = self.modules().remove_unused(&needed, UNUSED);
         let removed = removed.map_err(|error| match error {
             ModuleError::Store(error) => Refusal::Store(error),
+            ModuleError::Disk(error) => Refusal::Disk(error),
             error => Refusal::Disk(std::io::Error::other(error)),
         })?;
         if removed > 0 {

@@ -7,7 +7,9 @@
 use super::limits::ConnectionLimits;
 use atomic_waker::AtomicWaker;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::task::Context;
 use std::time::Duration;
 
@@ -82,6 +84,8 @@ pub(super) enum Verdict {
 pub(super) struct Activity {
     phase: AtomicU8,
     since: AtomicU32,
+    /// Whether the rest of a body is read although its request was answered. Written by the task that reads it.
+    is_discarding: AtomicBool,
     /// The bytes of the current body, and the ticks that its handler has waited for them before `since`.
     body_bytes: AtomicU64,
     body_waited: AtomicU32,
@@ -100,6 +104,7 @@ impl Activity {
         Self {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU32::new(now),
+            is_discarding: AtomicBool::new(false),
             body_bytes: AtomicU64::new(0),
             body_waited: AtomicU32::new(0),
             body_refusal: AtomicU8::new(0),
@@ -126,9 +131,9 @@ impl Activity {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// Bytes arrived.
+    /// Bytes arrived that are not only line ends, which may follow a body.
     pub(super) fn received(&self, now: u32) {
-        if self.phase() == Phase::Idle {
+        if self.phase() == Phase::Idle && !self.is_discarding.load(Relaxed) {
             self.enter(Phase::Head, now);
         }
     }
@@ -153,6 +158,11 @@ impl Activity {
     /// Its response was passed to the connection.
     pub(super) fn request_ended(&self, now: u32) {
         self.enter(Phase::Writing, now);
+    }
+
+    /// Records whether the rest of a body is read although its request was answered.
+    pub(super) fn set_discarding(&self, is_discarding: bool) {
+        self.is_discarding.store(is_discarding, Relaxed);
     }
 
     /// Everything that was passed to the connection is written.

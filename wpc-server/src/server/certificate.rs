@@ -30,7 +30,7 @@ pub enum CertificateError {
     },
     /// The file of the certificate has no certificate, or an invalid one.
     #[error(
-        "the certificate {}: {reason}; expected PEM, `-----BEGIN CERTIFICATE-----`, first the server's certificate, then those of its issuers",
+        "failed to use the certificate {}: {reason}; expected PEM, `-----BEGIN CERTIFICATE-----`, first the server's certificate, then those of its issuers",
         .path.display()
     )]
     #[non_exhaustive]
@@ -41,7 +41,7 @@ pub enum CertificateError {
         reason: String,
     },
     /// The file of the key has no key, or an invalid one.
-    #[error("the private key {}: {reason}; expected PEM, `-----BEGIN PRIVATE KEY-----`", .path.display())]
+    #[error("failed to use the private key {}: {reason}; expected PEM, `-----BEGIN PRIVATE KEY-----`", .path.display())]
     #[non_exhaustive]
     Key {
         /// The file.

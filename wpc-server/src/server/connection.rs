@@ -134,14 +134,20 @@ where
             _ => End::Closed,
         })
     });
-    match end.await {
-        End::Closed => {}
-        End::InvalidHttp => state.refuse(RefusalReason::InvalidHttp),
-        End::Aborted if activity.is_in_head() && !state.is_stopping() => {
+    let end = end.await;
+    // `None` if it became a WebSocket.
+    let Some(parts) = connection.into_parts() else { return };
+    let mut stream = parts.io.into_inner();
+    match end {
+        End::Closed => Box::pin(stream.discard_input(false)).await,
+        End::InvalidHttp => {
+            state.refuse(RefusalReason::InvalidHttp);
+            stream.refuse().await;
+            Box::pin(stream.discard_input(true)).await;
+        }
+        End::Aborted if activity.is_in_head() && !is_finishing => {
             state.refuse(RefusalReason::SlowHeaders);
-            if let Some(parts) = connection.into_parts() {
-                parts.io.into_inner().write_at_once(&unrouted::SLOW_HEADERS).await;
-            }
+            stream.write_at_once(&unrouted::SLOW_HEADERS).await;
         }
         End::Aborted => {}
     }
@@ -314,7 +320,12 @@ impl Drop for RequestBody {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(MAX_DRAINING, drain(body)));
+            let activity = Arc::clone(&self.state.activity);
+            activity.set_discarding(true);
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(MAX_DRAINING, drain(body)).await;
+                activity.set_discarding(false);
+            });
         }
     }
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// The maximum number of connections. Further ones are answered with 503 and closed. Default: 16,384.
+    /// The maximum number of connections. Further ones are closed, without TLS after an answer with 503. Default: 16,384.
     pub max_connections: usize,
     /// The maximum number of connections from one IP address. Default: 12,288, so that one client alone cannot use all of them.
     pub max_connections_per_address: usize,
     /// The maximum number of requests in progress. Further ones are answered with 503. Requests for the
     /// server's health and metrics are counted, but not refused. Default: 4,096.
     pub max_requests: usize,
-    /// The maximum size of a request's line and headers in bytes. A larger one is answered with 431. Their maximum number is
-    /// 100. Default: 32 KiB.
+    /// The maximum size of a request's line and headers in bytes. A larger one is answered with 431, and so is a
+    /// request with more than 100 headers. Default: 32 KiB.
     pub max_header_size: usize,
     /// The maximum number of bytes of all bodies and WebSocket messages together, from their arrival until their request ends, and of
     /// all responses of calls from 64 KiB on. A request beyond it is answered with 503, and a WebSocket is closed. Modules that are uploaded are not counted, because they

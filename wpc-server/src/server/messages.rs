@@ -1,4 +1,5 @@
-//! The byte stream of a connection after TLS, which counts the messages of a WebSocket, and observes the ends of responses.
+//! The byte stream of a connection after TLS, which counts the messages of a WebSocket, and observes what arrives and the ends of
+//! responses.
 //!
 //! A WebSocket message counts towards the memory of all bodies from its first byte. The library that reads messages returns only
 //! complete ones, so the bytes of incomplete ones are counted here.
@@ -6,7 +7,7 @@
 use super::activity::Activity;
 use super::connection::ConnectionState;
 use super::connections::Connections;
-use super::unrouted::ParserResponse;
+use super::unrouted::{self, ParserResponse};
 use crate::refusals::RefusalReason;
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +15,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 /// A byte stream whose messages are counted once it is a WebSocket. Responses of the HTTP library itself are replaced.
 #[derive(Debug)]
@@ -25,9 +28,17 @@ pub(super) struct Messages<S> {
     client: Option<IpAddr>,
     /// The maximum size of an incomplete message, in bytes.
     max: usize,
+    /// Whether a response of the HTTP library was replaced.
+    has_replaced: bool,
     /// What is being written in place of a response of the HTTP library.
     replacement: Option<ParserResponse>,
 }
+
+/// The maximum number of bytes that are read before a connection is closed.
+const MAX_DISCARDED: usize = 16 << 20;
+
+/// The maximum time for which they are read.
+const MAX_DISCARDING: Duration = Duration::from_secs(2);
 
 impl<S> Messages<S> {
     pub(super) fn new(inner: S, state: &ConnectionState) -> Self {
@@ -37,6 +48,7 @@ impl<S> Messages<S> {
             activity: Arc::clone(&state.activity),
             client: state.client,
             max: state.max_message(),
+            has_replaced: false,
             replacement: None,
         }
     }
@@ -55,6 +67,13 @@ impl<S> Messages<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Messages<S> {
+    /// Refuses a request that cannot be parsed, unless the HTTP library has refused it.
+    pub(super) async fn refuse(&mut self) {
+        if !self.has_replaced {
+            self.write_at_once(&unrouted::NOT_HTTP).await;
+        }
+    }
+
     /// Writes as many bytes as the client takes without waiting.
     pub(super) async fn write_at_once(&mut self, bytes: &[u8]) {
         // The connection is closed anyway.
@@ -67,6 +86,30 @@ impl<S: AsyncWrite + Unpin> Messages<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Messages<S> {
+    /// Reads what has arrived, and what arrives while the client continues to send, before the connection is closed. If the system closed
+    /// it with unread bytes, it would discard what the client has not received yet. Waits for the first bytes only if `waits`.
+    pub(super) async fn discard_input(&mut self, mut waits: bool) {
+        let mut buffer = vec![0; 16 << 10];
+        let mut total = 0;
+        let discarded = poll_fn(|context| {
+            while total < MAX_DISCARDED {
+                let mut part = ReadBuf::new(&mut buffer);
+                match Pin::new(&mut self.inner).poll_read(context, &mut part) {
+                    Poll::Ready(Ok(())) if !part.filled().is_empty() => {
+                        total += part.filled().len()
+                    }
+                    Poll::Pending if waits || total > 0 => return Poll::Pending,
+                    Poll::Pending | Poll::Ready(_) => return Poll::Ready(()),
+                }
+                waits = true;
+            }
+            Poll::Ready(())
+        });
+        let _ = timeout(MAX_DISCARDING, discarded).await;
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Messages<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -75,9 +118,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Messages<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
+        let bytes = &buffer.filled()[before..];
         if self.activity.is_web_socket() {
-            let bytes = buffer.filled().len() - before;
-            return Poll::Ready(result.and_then(|()| self.received(bytes)));
+            return Poll::Ready(result.and_then(|()| self.received(bytes.len())));
+        }
+        if bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
+            self.activity.received(self.connections.now());
         }
         Poll::Ready(result)
     }
@@ -97,7 +143,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Messages<S> {
             return Pin::new(&mut this.inner).poll_write(context, bytes);
         };
         ready!(replacement.poll_write(&mut this.inner, context))?;
-        this.replacement = None;
+        (this.replacement, this.has_replaced) = (None, true);
         Poll::Ready(Ok(bytes.len()))
     }
 

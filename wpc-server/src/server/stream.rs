@@ -1,4 +1,4 @@
-//! The byte stream of a connection, which records what arrives and whether the client reads.
+//! The byte stream of a connection, which records whether the client reads.
 
 use super::activity::Order;
 use super::connections::Member;
@@ -57,12 +57,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         let poll = Pin::new(&mut self.inner).poll_read(context, buffer);
         if poll.is_pending() {
             self.check(context)?;
-        } else if buffer.filled().len() > before {
-            self.member.activity().received(self.member.now());
         }
         poll
     }

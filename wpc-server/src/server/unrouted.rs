@@ -23,6 +23,13 @@ pub(super) static TOO_MANY_CONNECTIONS_OF_ADDRESS: LazyLock<Vec<u8>> = LazyLock:
 pub(super) static SLOW_HEADERS: LazyLock<Vec<u8>> =
     LazyLock::new(|| response(&Problem::request_timeout("headers")));
 
+/// The response to bytes that are not a request of HTTP/1.1.
+pub(super) static NOT_HTTP: LazyLock<Vec<u8>> = LazyLock::new(|| response(&not_http()));
+
+fn not_http() -> Problem {
+    Problem::bad_request("the request is not valid HTTP/1.1")
+}
+
 /// A problem as a complete HTTP response, after which the connection is closed.
 fn response(problem: &Problem) -> Vec<u8> {
     let details = problem.details();
@@ -49,16 +56,17 @@ pub(super) struct ParserResponse {
 impl ParserResponse {
     /// If bytes that are written between two requests are such a response, what to write instead.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
-        let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+        let [b'0' | b'1', b' ', status @ ..] = head.strip_prefix(b"HTTP/1.")? else { return None };
+        let status = status.get(..3)?;
         let problem = match status {
-            b"400" => Problem::bad_request("the request is not valid HTTP/1.1"),
+            b"400" => not_http(),
             b"414" => {
                 let detail = "the path and query of the request are too long";
                 Problem::new(ServerCode::HeadersTooLarge, detail)
                     .with_status(StatusCode::URI_TOO_LONG)
             }
             b"431" => {
-                let detail = "the line and headers of the request are too large or too many";
+                let detail = "the line and headers of the request, or the length that they state, are too large";
                 Problem::new(ServerCode::HeadersTooLarge, detail)
             }
             _ => return None,

@@ -151,10 +151,40 @@ fn requests_that_are_not_http_are_refused() {
         let mut connection = Connection::open(&server);
         connection.send(bytes);
         let rest = connection.rest();
-        let is_answered = rest.starts_with("http/1.1 4") && rest.contains("\"code\":\"");
-        // A client of HTTP/2 does not understand an answer of HTTP/1.1.
-        assert!(is_answered || bytes.starts_with("PRI "), "{bytes}: {rest}");
+        assert!(rest.starts_with("http/1.1 4"), "{bytes}: {rest}");
+        assert!(rest.contains("\"code\":\""), "{bytes}: {rest}");
         serves(&server);
+    }
+}
+
+#[test]
+fn a_response_of_the_parser_to_a_client_of_http_1_0_is_a_problem_document() {
+    let server = Running::start();
+    let mut connection = Connection::open(&server);
+    let keep = "connection: keep-alive\r\n";
+    connection.send(format!("GET /livez HTTP/1.0\r\n{HOST}{keep}\r\n"));
+    assert!(connection.answer().0.contains(" 200 "));
+    connection.send("GET / HTTP/1.1\r\nfoo\r\n\r\n");
+    let rest = connection.rest();
+    assert!(rest.contains(" 400 ") && rest.contains("\"code\":\"bad_request\""), "{rest}");
+}
+
+#[test]
+fn bytes_after_a_response_that_begin_no_request_have_no_time_limit_of_headers() {
+    let server = limited(|limits| limits.header_timeout = Duration::from_millis(1));
+    // The body of a request that was answered without it, and the line end that some clients send after a body.
+    for rest in ["hello", "\r\n"] {
+        let length = if rest == "hello" { 5 } else { 0 };
+        let mut connection = Connection::open(&server);
+        connection.send(format!("PUT /livez HTTP/1.1\r\n{HOST}content-length: {length}\r\n\r\n"));
+        assert!(connection.answer().0.starts_with("http/1.1 405 "));
+        connection.send(rest);
+        // The limit ends this connection, which begins later.
+        let mut slow = Connection::open(&server);
+        slow.send("GET / HTTP/1.1\r\n");
+        assert!(slow.rest().starts_with("http/1.1 408 "));
+        connection.send(add(HOST));
+        assert_eq!(connection.answer().1, "42", "{rest:?}");
     }
 }
 

@@ -49,7 +49,9 @@ fn calls_in_progress_finish() {
     let mut lines = BufReader::new(client).lines().map(Result::unwrap);
     let mut items = lines.by_ref().filter(|line| line.starts_with("{\"item\":"));
     assert!(items.next().is_some());
-    assert_eq!(drain(&server)["calls"], 1);
+    drain(&server);
+    // A call may briefly be counted twice while it is moved to another worker.
+    eventually("one call", || server.get("/v1/drain", &[]).json()["calls"] == 1);
     // More items than were in flight before the server began to drain.
     assert_eq!(items.take(100_000).count(), 100_000);
     drop(lines);

@@ -90,14 +90,15 @@ async fn try_fetch(registry: &Registry, folder: &Folder, id: RevisionId) -> Resu
         match registry.object(hash, limits.module_size).await {
             Ok(bytes) => folder.write(&module_name(hash), &bytes)?,
             Err(error) if error.is_temporary() => return Err(refused("a module", &error)),
-            Err(error) => problems.push(format!("a module: {error}")),
+            Err(error) => problems.push(format!("failed to fetch a module: {error}")),
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Refused::Problems(problems)) }
 }
 
 fn parse(folder: &Folder, text: Vec<u8>) -> Result<(Source, Manifest), String> {
-    let text = String::from_utf8(text).map_err(|error| format!("the manifest: {error}"))?;
+    let text =
+        String::from_utf8(text).map_err(|error| format!("failed to read the manifest: {error}"))?;
     let source = folder.source(text);
     let manifest = source.parse().map_err(|problem| shown(&problem))?;
     Ok((source, manifest))
@@ -170,7 +171,7 @@ pub(super) async fn publish(registry: Registry, folder: Folder, id: RevisionId) 
         }
         tokio::time::sleep(FETCH_DELAY.mul_f64(rand::random_range(0.5..1.5))).await;
     }
-    Finished::NotPublished(id, vec![format!("the list of the functions: {last}")])
+    Finished::NotPublished(id, vec![format!("failed to publish the list of the functions: {last}")])
 }
 
 /// Makes the pool run a revision, and publishes its functions.

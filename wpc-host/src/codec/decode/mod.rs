@@ -55,13 +55,7 @@ fn all<T>(taken: postcard::Result<(T, &[u8])>) -> Result<T, String> {
 /// The reason for a value that does not use all of the bytes.
 #[cold]
 pub(crate) fn trailing(bytes: usize) -> String {
-    counted(bytes, "trailing byte")
-}
-
-/// A number with its noun in the singular or the plural.
-pub(crate) fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
+    crate::error::counted(bytes, "trailing byte")
 }
 
 /// Whether `T` is a primitive type. The compiler evaluates it, together with the branches that depend on it.

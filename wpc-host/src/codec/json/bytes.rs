@@ -1,7 +1,7 @@
 //! Values that are one byte sequence or string, passed as their content instead of as JSON.
 
 use super::is_text;
-use crate::codec::decode::counted;
+use crate::error::counted;
 use postcard_schema::schema::owned::{OwnedDataModelType as Type, OwnedNamedType};
 use wpc_abi::reply::length;
 use wpc_abi::section::Signature;

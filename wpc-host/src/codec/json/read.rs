@@ -2,7 +2,8 @@
 
 use super::number::{Float, shortest};
 use super::{is_text, may_be_null};
-use crate::codec::decode::{counted, trailing};
+use crate::codec::decode::trailing;
+use crate::error::counted;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
 };

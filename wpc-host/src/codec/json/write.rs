@@ -2,7 +2,7 @@
 
 use super::number::{float, integral, single};
 use super::{is_text, may_be_null};
-use crate::codec::decode::counted;
+use crate::error::counted;
 use crate::system::buffers::SHORT;
 use postcard_schema::schema::owned::{
     OwnedDataModelType as Type, OwnedDataModelVariant as Variant, OwnedNamedType, OwnedNamedValue,
